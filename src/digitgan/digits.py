@@ -1,0 +1,236 @@
+"""`Digits`: images with their labels, the one type that flows through the house; `load_digits`."""
+
+import gzip
+import hashlib
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from .common import ASSET, Mistake, write_whole
+
+SHOWN = 100  # digits that a notebook shows of a larger set
+
+
+class Digits:
+    """Images with labels: `images` uint8 (N, 28, 28), ink 255 on paper 0; `labels` int64 (N,), -1 where unknown.
+
+    Anything array-like is accepted (lists, arrays, tensors; one image may come without its
+    first axis, a channel axis of 1 is dropped) and checked. Raises `Mistake` where shapes, numbers
+    or lengths do not fit. `digits[3]`, `digits[:10]`, `digits[digits.labels == 7]` are `Digits` again,
+    and `a + b` is both. In a notebook it shows itself as a grid with labels.
+    """
+
+    def __init__(self, images, labels=None):
+        images = np.asarray(images.cpu() if hasattr(images, "cpu") else images)
+        if images.ndim == 4 and images.shape[1] == 1:
+            images = images[:, 0]
+        if images.shape == (28, 28):
+            images = images[None]
+        if images.size == 0:
+            images = images.reshape(0, 28, 28)
+        if images.ndim != 3 or images.shape[1:] != (28, 28):
+            raise Mistake(f"images of shape {images.shape}: must be (N, 28, 28)")
+        if images.dtype != np.uint8:
+            if images.dtype.kind not in "buif" or not ((images >= 0) & (images <= 255) & (images % 1 == 0)).all():
+                raise Mistake(f"images of type {images.dtype}: must be whole numbers from 0 (paper) to 255 (ink)")
+            images = images.astype(np.uint8)
+        if labels is None:
+            labels = np.full(len(images), -1)
+        self.images = images
+        self.labels = check_labels(labels, lowest=-1)
+        if len(self.labels) != len(images):
+            raise Mistake(f"{len(self.labels)} labels for {len(images)} images: must be as many")
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        if isinstance(index, int | np.integer):
+            if not -len(self) <= index < len(self):
+                raise IndexError(f"digit {index} of {len(self)}")
+            index = [index]
+        return Digits(self.images[index], self.labels[index])
+
+    def __add__(self, other):
+        return Digits(np.concatenate([self.images, other.images]), np.concatenate([self.labels, other.labels]))
+
+    def __repr__(self):
+        return f"Digits({len(self)} images, labels {''.join('?' if y < 0 else str(y) for y in self.labels[:20])}" + (
+            "…)" if len(self) > 20 else ")"
+        )
+
+    def grid(self, columns=None, scale=2, inverted=False, captions=False):
+        """The digits as one PIL image, row by row, each pixel `scale` pixels wide.
+
+        `columns` is 10 for up to 100 digits, else about the square root of their number.
+        `inverted` gives ink on white paper. `captions` writes each known label above its digit.
+        """
+        n = len(self)
+        columns = columns or (min(max(n, 1), 10) if n <= 100 else math.ceil(math.sqrt(n)))
+        rows = max(1, math.ceil(n / columns))
+        cell, head = 28 * scale, 14 if captions else 0
+        page = Image.new("L", (columns * cell, rows * (cell + head)), 0)
+        draw, font = ImageDraw.Draw(page), ImageFont.load_default(size=11)
+        for i, (image, label) in enumerate(zip(self.images, self.labels, strict=True)):
+            x, y = i % columns * cell, i // columns * (cell + head)
+            page.paste(Image.fromarray(image).resize((cell, cell), Image.Resampling.NEAREST), (x, y + head))
+            if captions and label >= 0:
+                draw.text((x + cell / 2, y + 2), str(label), fill=160, font=font, anchor="mt")
+        return Image.eval(page, lambda p: 255 - p) if inverted else page
+
+    def strip(self, scale=2, inverted=False):
+        """The digits side by side in one row, as one PIL image."""
+        return self.grid(columns=max(len(self), 1), scale=scale, inverted=inverted)
+
+    def png(self, **layout):
+        """The grid as the bytes of a PNG file; `layout` as for `grid`."""
+        file = io.BytesIO()
+        self.grid(**layout).save(file, "png", optimize=True)
+        return file.getvalue()
+
+    def _repr_png_(self):
+        return self[:SHOWN].png(captions=True, inverted=True) if len(self) else None
+
+    def save(self, path, **layout):
+        """Write the grid to a `.png`; `layout` as for `grid`. Gives the path.
+
+        Raises `Mistake` for any other kind of file.
+        """
+        if Path(path).suffix.lower() != ".png":
+            raise Mistake(f"{path}: must end in .png")
+        write_whole(path, self.png(**layout))
+        return Path(path)
+
+    def to_idx(self, folder, train=True):
+        """Write the digits as uncompressed IDX files below `folder`/MNIST/raw, as
+        `torchvision.datasets.MNIST(folder, train)` reads them. Gives that folder.
+
+        Raises `Mistake` where a label is unknown.
+        """
+        if (self.labels < 0).any():
+            raise Mistake(f"{(self.labels < 0).sum()} of {len(self)} digits have no label: IDX files need them all")
+        raw, prefix = Path(folder) / "MNIST" / "raw", "train" if train else "t10k"
+        n = len(self).to_bytes(4, "big")
+        side = (28).to_bytes(4, "big")
+        write_whole(raw / f"{prefix}-images-idx3-ubyte", b"\0\0\x08\x03" + n + side + side + self.images.tobytes())
+        write_whole(raw / f"{prefix}-labels-idx1-ubyte", b"\0\0\x08\x01" + n + self.labels.astype(np.uint8).tobytes())
+        return raw
+
+    def to_image_folder(self, folder):
+        """Write each digit as `folder`/<label>/<number>.png, as `torchvision.datasets.ImageFolder` reads them;
+        digits without a label go to `unknown`. Gives the folder."""
+        width = len(str(max(len(self) - 1, 0)))
+        for i, label in enumerate(self.labels):
+            self[i].save(Path(folder) / ("unknown" if label < 0 else str(label)) / f"{i:0{width}}.png", scale=1)
+        return Path(folder)
+
+
+def check_labels(labels, lowest=0):
+    """Labels as an int64 array (N,). Raises `Mistake` unless they are whole numbers from `lowest` to 9."""
+    array = np.asarray(labels.cpu() if hasattr(labels, "cpu") else labels)
+    if array.size == 0:
+        array = array.astype(np.int64).reshape(-1)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise Mistake(f"labels = {_short(labels)}: must be a list of whole numbers")
+    wrong = array[(array < lowest) | (array > 9)]
+    if len(wrong):
+        raise Mistake(f"label {wrong[0]}: must be from {lowest} to 9")
+    return array.astype(np.int64)
+
+
+def _short(value):
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+# ---- sets of real digits ----
+
+SHA256 = {  # of the raw bytes of MNIST as published (LeCun, Cortes & Burges, 1998)
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+DOWNLOADS = {"MNIST": {}, "FashionMNIST": {}, "KMNIST": {}, "EMNIST": {"split": "digits"}, "QMNIST": {}}
+
+
+def load_digits(name="MNIST", train=True, data_dir=None):
+    """Real digits as `Digits`: the training set, or the test set of the same hand.
+
+    MNIST needs nothing: it lies in the repository's `asset/mnist/` and is checked by SHA-256.
+    FashionMNIST, KMNIST, EMNIST (digits), QMNIST and any folder of IDX files (gzipped or not) are
+    read where they lie: in `data_dir`/<name>/raw, as torchvision leaves them, in `data_dir`/<name> or in
+    `data_dir` itself. A set that torchvision knows and that is not there is downloaded by torchvision
+    into `data_dir`, which is said in a line.
+
+    Raises `Mistake` where the set cannot be had or its files are not sound.
+    """
+    if data_dir is None and name == "MNIST" and (ASSET / "mnist").is_dir():
+        return _read(ASSET / "mnist", name, train, verify=True)
+    if data_dir is None and name not in DOWNLOADS:
+        raise Mistake(f"dataset = {name!r}: must be one of {', '.join(DOWNLOADS)}, or name a folder below data_dir")
+    root = Path(data_dir) if data_dir is not None else Path.home() / ".cache" / "digitgan"
+    for folder in (root / name / "raw", root / name, root):
+        if _find(folder, name, train, "images"):
+            return _read(folder, name, train)
+    if name not in DOWNLOADS:
+        raise Mistake(f"{root / name}: no IDX files named like {_stem(name, train, 'images')}")
+    print(f"{name} is not in {root}: torchvision downloads it there")
+    import torchvision
+
+    try:
+        getattr(torchvision.datasets, name)(str(root), train=train, download=True, **DOWNLOADS[name])
+    except (RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Mistake(f"{name} could not be downloaded ({reason}); put its IDX files into {root / name / 'raw'}") from None
+    return _read(root / name / "raw", name, train)
+
+
+def _stem(name, train, what):
+    """The name of a set's IDX file without its ending."""
+    if name == "EMNIST":
+        return f"emnist-digits-{'train' if train else 'test'}-{what}-idx"
+    if name == "QMNIST":
+        return f"qmnist-{'train' if train else 'test'}-{what}-idx"
+    return f"{'train' if train else 't10k'}-{what}-idx"
+
+
+def _find(folder, name, train, what):
+    """The file that holds the images or the labels of a set, if the folder has it."""
+    files = sorted(folder.glob(f"{_stem(name, train, what)}*")) if folder.is_dir() else []
+    return next((file for file in files if file.suffix in ("", ".gz")), None)
+
+
+def _read(folder, name, train, verify=False):
+    arrays = []
+    for what in ("images", "labels"):
+        path = _find(folder, name, train, what)
+        if path is None:
+            raise Mistake(f"{folder}: no file named like {_stem(name, train, what)}")
+        try:
+            raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+            if verify and hashlib.sha256(raw).hexdigest() != SHA256[path.stem]:
+                raise ValueError("SHA-256 of its content is not MNIST's; `git checkout asset/mnist` brings it back")
+            arrays.append(_parse_idx(raw))
+        except (OSError, EOFError, ValueError) as error:
+            raise Mistake(f"{path}: not a sound IDX file ({error})") from None
+    images, labels = arrays
+    if name == "EMNIST":  # published with rows and columns exchanged
+        images = images.swapaxes(1, 2)
+    if name == "QMNIST":  # the label and seven columns on who wrote it
+        labels = labels[:, 0]
+    return Digits(images, labels)
+
+
+def _parse_idx(raw):
+    """An IDX file's bytes as an array: two zeros, a type, the number of axes, their lengths, the numbers."""
+    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in (0x08, 0x0C):
+        raise ValueError(f"it begins with {raw[:4].hex()}, must begin with 000008 (bytes) or 00000c (integers)")
+    shape = np.frombuffer(raw, ">i4", raw[3], 4).tolist() if len(raw) >= 4 + 4 * raw[3] else []
+    dtype, start = np.dtype("u1" if raw[2] == 0x08 else ">i4"), 4 + 4 * raw[3]
+    if len(raw) != start + math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"it has {len(raw)} bytes, shape {shape} needs {start + math.prod(shape) * dtype.itemsize}")
+    return np.frombuffer(raw, dtype, offset=start).reshape(shape)

@@ -1,0 +1,175 @@
+"""What a run is made of: one frozen dataclass, and the named presets.
+
+Edit a default here, override one in a notebook's parameters cell
+(`Hyperparameters(epochs=3)`), or load a JSON file (`Hyperparameters.from_json`).
+Impossible values are refused when the object is made, in one line.
+"""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Literal, get_args, get_origin, get_type_hints
+
+from .common import Mistake
+
+
+@dataclasses.dataclass(frozen=True)
+class Hyperparameters:
+    """Everything that decides what a training run computes.
+
+    Raises `Mistake` (a ValueError) naming the field, the value and the rule.
+    """
+
+    # ---- data ----
+    dataset: str = "MNIST"
+    """MNIST, FashionMNIST, KMNIST, EMNIST (its digits), QMNIST, or the name of one's own folder of IDX files."""
+    limit: int = 60_000
+    """Digits per epoch, drawn anew from the whole set for every epoch; never more than the set has."""
+    real_range: tuple[float, float] = (-1.0, 1.0)
+    """What paper and ink become before the discriminator sees a real digit. The generator's tanh reaches
+    [-1, 1]; a recipe that scales real digits otherwise lets the discriminator tell them by their range alone."""
+
+    # ---- networks ----
+    networks: Literal["dcgan", "dcgan-strided"] = "dcgan"
+    """`dcgan-strided`: 7x7 -> 14x14 -> 28x28 by (transposed) convolutions of stride 2, as in Radford et al.,
+    arXiv 1511.06434. `dcgan`: 7x7 -> 28x28 by one of stride 4, computed as convolution and pixel shuffle
+    (Shi et al., arXiv 1609.05158): all the work is done where the map is small and the channels are many."""
+    conditional: bool = True
+    """Whether both networks see the label (Mirza & Osindero, arXiv 1411.1784)."""
+    z_dim: int = 64
+    """Dimensions of the latent z, drawn from a standard normal."""
+    embedding_dim: int = 32
+    """Dimensions of the label's embedding beside z in the generator."""
+    width: int = 64
+    """Channels of the 7x7 map in both networks."""
+
+    # ---- objective ----
+    objective: Literal["non-saturating", "relativistic"] = "relativistic"
+    """`non-saturating`: Goodfellow et al., arXiv 1406.2661. `relativistic`: each real digit paired with a
+    generated one of the same label (R3GAN, arXiv 2501.05441); it covers the data where the other collapses."""
+    gamma: float = 0.2
+    """Weight of the zero-centred gradient penalties R1 + R2 (arXiv 2501.05441, eq. 4); 0 leaves them out."""
+    gamma_end: float = 0.02
+    """What gamma falls to at the end of a cosine schedule: early it steadies, late it would blur."""
+    penalty_every: int = 8
+    """Steps from one penalty to the next, each weighted by this number (StyleGAN2's lazy regularisation,
+    arXiv 1912.04958): double backward costs three plain steps."""
+
+    # ---- optimiser ----
+    epochs: int = 16
+    """Passes of `limit` digits; 0 gives the untrained networks."""
+    batch_size: int = 128
+    """Real digits, and as many generated ones, per step."""
+    generator_lr: float = 1.5e-3
+    """Adam's learning rate for the generator at the start."""
+    discriminator_lr: float = 1.5e-3
+    """Adam's learning rate for the discriminator at the start."""
+    beta1: float = 0.0
+    """Adam's momentum: none, since the two networks chase each other (arXiv 2501.05441; DCGAN took 0.5)."""
+    beta2: float = 0.99
+    """Adam's memory of squared gradients: short, since they change as the other network learns (arXiv 1912.04958)."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """`cosine`: learning rates fall to 0, and gamma to `gamma_end`, along half a cosine over the whole run."""
+
+    # ---- averaging ----
+    ema_half_life: float = 50_000.0
+    """Images after which a weight's share in the averaged generator has halved (arXiv 1812.04948)."""
+    ema_ramp: float = 0.1
+    """The half-life is at most this share of the images seen, so that the average forgets the untrained weights."""
+
+    # ---- the run ----
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Matrix products in bfloat16 (penalties stay in float32); `auto` where the processor computes it natively."""
+    seed: int = 0
+    """Of weights, order of digits and latents. Same seed, same machine, same threads: the same bits."""
+    keep_every: int = 0
+    """Keep the weights of both networks after every k-th epoch in `weights/`; 0 keeps none."""
+
+    def __post_init__(self):
+        for name, hint in get_type_hints(type(self)).items():
+            value = getattr(self, name)
+            kind = str if get_origin(hint) is Literal else get_origin(hint) or hint
+            if kind is tuple and isinstance(value, list):  # JSON has no tuples
+                value = tuple(value)
+            if kind is float and type(value) is int:
+                value = float(value)
+            if type(value) is not kind:
+                raise Mistake(f"{name} = {value!r} ({type(value).__name__}): must be of type {kind.__name__}")
+            if get_origin(hint) is Literal:
+                rule, holds = "one of " + ", ".join(get_args(hint)), value in get_args(hint)
+            else:
+                rule, test = next((rule for names, *rule in RULES if name in names), (None, None))
+                holds = rule is None or test(value)
+            if not holds:
+                raise Mistake(f"{name} = {value!r}: must be {rule}")
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_dict(cls, values):
+        """Hyperparameters from a dict of some or all fields; the others keep their defaults."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            if name not in known:
+                raise Mistake(f"{name}: no such hyperparameter; there are {', '.join(known)}")
+        return cls(**values)
+
+    @classmethod
+    def from_json(cls, path):
+        """Hyperparameters from a JSON file holding one object of some or all fields."""
+        try:
+            values = json.loads(Path(path).read_text())
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise Mistake(f"{path}: not JSON ({error})") from None
+        if not isinstance(values, dict):
+            raise Mistake(f"{path}: must hold one JSON object, has a {type(values).__name__}")
+        return cls.from_dict(values)
+
+    def to_json(self):
+        """All fields as JSON text."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    def replace(self, **changes):
+        """The same with some fields changed."""
+        return self.from_dict(dataclasses.asdict(self) | changes)
+
+
+RULES = [  # field names, the rule in words, the rule
+    (("epochs", "seed", "keep_every"), "0 or more", lambda v: 0 <= v < 2**31),
+    (("limit", "z_dim", "embedding_dim", "width", "penalty_every"), "1 or more", lambda v: v >= 1),
+    (("batch_size",), "2 or more (BatchNorm compares digits)", lambda v: v >= 2),
+    (("generator_lr", "discriminator_lr", "ema_ramp"), "above 0 and at most 1", lambda v: 0 < v <= 1),
+    (("beta1", "beta2"), "at least 0 and below 1", lambda v: 0 <= v < 1),
+    (("gamma", "gamma_end", "ema_half_life"), "a finite number, 0 or more", lambda v: 0 <= v < math.inf),
+    (("dataset",), "a plain name", lambda v: bool(v) and not set(v) & set("/\\") and v not in (".", "..")),
+    (
+        ("real_range",),
+        "two finite numbers (paper, ink), paper below ink",
+        lambda v: len(v) == 2 and all(type(x) in (int, float) and math.isfinite(x) for x in v) and v[0] < v[1],
+    ),
+]
+
+SYSTEMS = {
+    "cdcgan": Hyperparameters(),
+    "dcgan": Hyperparameters(  # Radford et al., arXiv 1511.06434: their optimiser, the original objective
+        networks="dcgan-strided",
+        conditional=False,
+        objective="non-saturating",
+        gamma=0.0,
+        generator_lr=2e-4,
+        discriminator_lr=2e-4,
+        beta1=0.5,
+        beta2=0.999,
+        schedule="constant",
+    ),
+}
+
+
+def system(name, **changes):
+    """The preset of that name with some fields changed.
+
+    Raises `Mistake` where there is no such preset.
+    """
+    if name not in SYSTEMS:
+        raise Mistake(f"system = {name!r}: must be one of {', '.join(SYSTEMS)}")
+    return SYSTEMS[name].replace(**changes)

@@ -1,0 +1,150 @@
+"""Generators and discriminators, how they are built, saved and loaded.
+
+Conditional DCGAN: Radford et al., arXiv 1511.06434, with labels as in Mirza & Osindero,
+arXiv 1411.1784 (generator) and Miyato & Koyama, arXiv 1802.05637 (discriminator).
+Images inside are float, (B, 1, 28, 28), paper -1 and ink 1; outside they are uint8.
+Deviations: no normalisation in the discriminator, so that R1 and R2 mean what they
+say (arXiv 2501.05441), and a 7x7 map, which is what 28 gives when halved twice.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from .common import ASSET, Mistake, write_whole
+from .hyperparameters import Hyperparameters
+
+CLASSES = 10
+
+
+class Generator(nn.Module):
+    """generator(z, y): z (B, z_dim) float32, y (B,) int64 in 0..9 -> images (B, 1, 28, 28) in [-1, 1].
+
+    An unconditional one takes y and ignores it.
+    """
+
+    def __init__(self, net, hyperparameters):
+        super().__init__()
+        self.hyperparameters = hyperparameters
+        self.embedding = nn.Embedding(CLASSES, hyperparameters.embedding_dim) if hyperparameters.conditional else None
+        self.net = net
+
+    def forward(self, z, y):
+        if self.embedding is not None:
+            z = torch.cat([z, self.embedding(y)], 1)  # (B, z_dim + embedding_dim)
+        return self.net(z)  # (B, 1, 28, 28)
+
+
+class Discriminator(nn.Module):
+    """discriminator(x, y): x (B, 1, 28, 28), y (B,) int64 in 0..9 -> logits (B,), positive for "real".
+
+    The label enters by projection (arXiv 1802.05637): how well the features agree with the
+    label's embedding is added to how real they look. An unconditional one ignores y.
+    """
+
+    def __init__(self, net, features, hyperparameters):
+        super().__init__()
+        self.net = net
+        self.realness = nn.Linear(features, 1)
+        self.embedding = nn.Embedding(CLASSES, features) if hyperparameters.conditional else None
+
+    def forward(self, x, y):
+        features = self.net(x)  # (B, features)
+        logits = self.realness(features).squeeze(1)  # (B,)
+        if self.embedding is not None:
+            logits = logits + (features * self.embedding(y)).sum(1)
+        return logits
+
+
+def dcgan(hp):
+    """The default: one stride of 4 between 7x7 and 28x28. A convolution to 16 channels and a pixel
+    shuffle are one transposed convolution of stride 4 and kernel 12, twice as fast on a CPU."""
+    c, inputs = hp.width, hp.z_dim + hp.embedding_dim * hp.conditional
+    generator = nn.Sequential(
+        nn.Linear(inputs, c * 7 * 7), nn.Unflatten(1, (c, 7, 7)),  # (B, 64, 7, 7)
+        nn.BatchNorm2d(c), nn.ReLU(),
+        nn.Conv2d(c, c, 3, padding=1, bias=False),  # (B, 64, 7, 7)
+        nn.BatchNorm2d(c), nn.ReLU(),
+        nn.Conv2d(c, 16, 3, padding=1), nn.PixelShuffle(4),  # (B, 1, 28, 28)
+        nn.Tanh(),
+    )  # fmt: skip
+    discriminator = nn.Sequential(
+        nn.PixelUnshuffle(4), nn.Conv2d(16, c, 3, padding=1), nn.LeakyReLU(0.2),  # (B, 64, 7, 7)
+        nn.Conv2d(c, 2 * c, 3, stride=2, padding=1), nn.LeakyReLU(0.2),  # (B, 128, 4, 4)
+        nn.Flatten(), nn.Linear(2 * c * 4 * 4, 128), nn.LeakyReLU(0.2),  # (B, 128)
+    )  # fmt: skip
+    return generator, discriminator, 128
+
+
+def dcgan_strided(hp):
+    """The classic: two strides of 2 each way."""
+    c, inputs = hp.width, hp.z_dim + hp.embedding_dim * hp.conditional
+    generator = nn.Sequential(
+        nn.Linear(inputs, c * 7 * 7), nn.Unflatten(1, (c, 7, 7)),  # (B, 64, 7, 7)
+        nn.BatchNorm2d(c), nn.ReLU(),
+        nn.Conv2d(c, c, 3, padding=1, bias=False),  # (B, 64, 7, 7)
+        nn.BatchNorm2d(c), nn.ReLU(),
+        nn.ConvTranspose2d(c, c // 2, 4, stride=2, padding=1, bias=False),  # (B, 32, 14, 14)
+        nn.BatchNorm2d(c // 2), nn.ReLU(),
+        nn.ConvTranspose2d(c // 2, 1, 4, stride=2, padding=1),  # (B, 1, 28, 28)
+        nn.Tanh(),
+    )  # fmt: skip
+    discriminator = nn.Sequential(
+        nn.Conv2d(1, c // 2, 4, stride=2, padding=1), nn.LeakyReLU(0.2),  # (B, 32, 14, 14)
+        nn.Conv2d(c // 2, c, 4, stride=2, padding=1), nn.LeakyReLU(0.2),  # (B, 64, 7, 7)
+        nn.Conv2d(c, 2 * c, 3, stride=2, padding=1), nn.LeakyReLU(0.2),  # (B, 128, 4, 4)
+        nn.Flatten(), nn.Linear(2 * c * 4 * 4, 128), nn.LeakyReLU(0.2),  # (B, 128)
+    )  # fmt: skip
+    return generator, discriminator, 128
+
+
+NETWORKS = {"dcgan": dcgan, "dcgan-strided": dcgan_strided}
+
+
+def build(hyperparameters):
+    """(generator, discriminator), untrained, with weights drawn from torch's global random state."""
+    generator, discriminator, features = NETWORKS[hyperparameters.networks](hyperparameters)
+    return Generator(generator, hyperparameters), Discriminator(discriminator, features, hyperparameters)
+
+
+def to_pixels(images):
+    """Images (B, 1, 28, 28) in [-1, 1] -> uint8 (B, 28, 28), ink 255 on paper 0."""
+    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).squeeze(1)
+
+
+def from_pixels(pixels, real_range=(-1.0, 1.0)):
+    """uint8 (B, 28, 28), ink 255 on paper 0 -> float32 (B, 1, 28, 28), paper and ink at `real_range`."""
+    paper, ink = real_range
+    return pixels.unsqueeze(1).float() * ((ink - paper) / 255) + paper
+
+
+def save_generator(generator, path):
+    """Write the generator's weights as safetensors, its hyperparameters in the file's metadata."""
+    metadata = {"format": "digitgan generator", "hyperparameters": generator.hyperparameters.to_json()}
+    write_whole(path, save({k: v.contiguous() for k, v in generator.state_dict().items()}, metadata))
+
+
+def load_generator(path=None):
+    """A trained generator in eval mode, on the CPU: the one in `asset/pretrained/`, or the one in `path`.
+
+    Raises FileNotFoundError where there is no such file, `Mistake` where it holds no generator.
+    """
+    path = Path(path) if path is not None else ASSET / "pretrained" / "cdcgan.safetensors"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; train a generator first, or pass the path of one")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}
+        hyperparameters = Hyperparameters.from_dict(json.loads(metadata["hyperparameters"]))
+        with torch.random.fork_rng():
+            generator, _ = build(hyperparameters)
+        generator.load_state_dict(weights)
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise Mistake(f"{path}: not a generator saved by save_generator ({reason})") from None
+    return generator.eval()
