@@ -185,7 +185,9 @@ def load_digits(name="MNIST", train=True, data_dir=None):
         getattr(torchvision.datasets, name)(str(root), train=train, download=True, **DOWNLOADS[name])
     except (RuntimeError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise Mistake(f"{name} could not be downloaded ({reason}); put its IDX files into {root / name / 'raw'}") from None
+        raise Mistake(
+            f"{name} could not be downloaded ({reason}); put its IDX files into {root / name / 'raw'}"
+        ) from None
     return _read(root / name / "raw", name, train)
 
 
@@ -233,4 +235,4 @@ def _parse_idx(raw):
     dtype, start = np.dtype("u1" if raw[2] == 0x08 else ">i4"), 4 + 4 * raw[3]
     if len(raw) != start + math.prod(shape) * dtype.itemsize:
         raise ValueError(f"it has {len(raw)} bytes, shape {shape} needs {start + math.prod(shape) * dtype.itemsize}")
-    return np.frombuffer(raw, dtype, offset=start).reshape(shape)
+    return np.frombuffer(raw, dtype, offset=start).reshape(shape).copy()

@@ -122,6 +122,16 @@ def from_pixels(pixels, real_range=(-1.0, 1.0)):
     return pixels.unsqueeze(1).float() * ((ink - paper) / 255) + paper
 
 
+def computes_bf16(device):
+    """Whether the device multiplies matrices in bfloat16 natively."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return False
+
+
 def save_generator(generator, path):
     """Write the generator's weights as safetensors, its hyperparameters in the file's metadata."""
     metadata = {"format": "digitgan generator", "hyperparameters": generator.hyperparameters.to_json()}
@@ -139,7 +149,7 @@ def load_generator(path=None):
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
         hyperparameters = Hyperparameters.from_dict(json.loads(metadata["hyperparameters"]))
         with torch.random.fork_rng():
             generator, _ = build(hyperparameters)

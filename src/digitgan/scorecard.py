@@ -19,7 +19,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy, pad
 
 from .common import ASSET, Mistake, write_whole
-from .digits import Digits, load_digits
+from .digits import load_digits
+from .models import computes_bf16
 
 READER = ASSET / "reader.safetensors"
 SAMPLES = 10_000  # digits on each side of a comparison
@@ -37,16 +38,16 @@ class Reader(nn.Module):
     def __init__(self):
         super().__init__()
         self.body = nn.Sequential(
-            *self._block(1, 32), *self._block(32, 32), nn.MaxPool2d(2),  # (B, 32, 14, 14)
-            *self._block(32, 64), *self._block(64, 64), nn.MaxPool2d(2),  # (B, 64, 7, 7)
-            *self._block(64, 128), nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.3),  # (B, 1152)
-            nn.Linear(128 * 3 * 3, self.num_features), nn.ReLU(),  # (B, 128)
+            *self._block(1, 32, stride=2),  # (B, 32, 14, 14)
+            *self._block(32, 64), nn.MaxPool2d(2),  # (B, 64, 7, 7)
+            *self._block(64, 128), *self._block(128, 128), nn.MaxPool2d(2),  # (B, 128, 3, 3)
+            nn.Flatten(), nn.Dropout(0.3), nn.Linear(128 * 3 * 3, self.num_features), nn.ReLU(),  # (B, 128)
         )  # fmt: skip
         self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(self.num_features, 10))
 
     @staticmethod
-    def _block(inputs, outputs):
-        return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+    def _block(inputs, outputs, stride=1):
+        return nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
 
     def forward(self, images):
         return self.body(images.reshape(-1, 1, 28, 28).float() / 255)
@@ -79,8 +80,9 @@ def train_reader(path, epochs=12, seed=0):
     Adam with a one-cycle schedule; digits shifted by up to two pixels each way.
     """
     digits = load_digits(train=True)
-    images, labels = torch.from_numpy(digits.images.copy()), torch.from_numpy(digits.labels)
+    images, labels = torch.from_numpy(digits.images), torch.from_numpy(digits.labels)
     batch_size, steps = 100, len(digits) // 100
+    bf16 = computes_bf16(torch.device("cpu"))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         reader = Reader()
@@ -91,7 +93,8 @@ def train_reader(path, epochs=12, seed=0):
             for batch in torch.randperm(len(digits)).split(batch_size):
                 down, right = torch.randint(5, (2,)).tolist()
                 shifted = pad(images[batch], (2, 2, 2, 2))[:, down : down + 28, right : right + 28]
-                loss = cross_entropy(reader.head(reader(shifted)), labels[batch])
+                with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                    loss = cross_entropy(reader.head(reader(shifted)).float(), labels[batch])
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -171,9 +174,7 @@ def score(fake, real=None, reader=None, seed=0):
     train = load_digits(train=True)
     floor = train[np.random.default_rng(seed).choice(len(train), min(len(fake), len(train)), replace=False)]
     real_features = reader.features(real)
-    return dataclasses.replace(
-        _compare(fake, real_features, reader), floor=_compare(floor, real_features, reader)
-    )
+    return dataclasses.replace(_compare(fake, real_features, reader), floor=_compare(floor, real_features, reader))
 
 
 def _compare(fake, real_features, reader):

@@ -27,7 +27,7 @@ from .digits import load_digits
 from .figures import progression_gif
 from .handwriting import draw_latents, generate
 from .hyperparameters import Hyperparameters
-from .models import build, from_pixels, save_generator
+from .models import build, computes_bf16, from_pixels, save_generator
 from .objectives import OBJECTIVES, gradient_penalty
 
 HANDS = 8  # rows of the progress pictures: one latent writes the ten digits of a row
@@ -73,23 +73,20 @@ class Trainer:
         digits = load_digits(hp.dataset, train=True, data_dir=self.data_dir)
         if hp.conditional and (digits.labels < 0).any():
             raise Mistake(f"dataset = {hp.dataset!r}: has digits without labels, a conditional GAN needs them all")
-        images = torch.from_numpy(digits.images.copy()).to(self.device)  # all of MNIST as uint8: 47 MB
+        images = torch.from_numpy(digits.images).to(self.device)  # all of MNIST as uint8: 47 MB
         labels = torch.from_numpy(digits.labels).to(self.device)
         per_epoch = max(1, min(hp.limit, len(digits)) // hp.batch_size)  # steps
         self.total = per_epoch * hp.epochs
+        self.stopping = False
         if not self._load_checkpoint():
             self._start_afresh()
             self._record(callback)
-        if self.step == self.total:
-            return self.history
-
-        self.stopping = False
         with self._stop_on_interrupt(), torch.random.fork_rng(), self._progress_bar(per_epoch) as bar:
             while self.step < self.total and not self.stopping:
                 # ---- the next batch: the epoch's shuffle, read at the step's place ----
-                epoch, place = divmod(self.step, per_epoch)
+                epoch, start = divmod(self.step, per_epoch)
                 order = torch.randperm(len(digits), generator=torch.Generator().manual_seed(self._seed(epoch, 1)))
-                for place in range(place, per_epoch):
+                for place in range(start, per_epoch):
                     clock = time.perf_counter(), time.process_time()
                     torch.manual_seed(self._seed(self.step))
                     batch = order[place * hp.batch_size : (place + 1) * hp.batch_size].to(self.device)
@@ -210,7 +207,7 @@ class Trainer:
         betas = (hp.beta1, hp.beta2)
         self.g_optimizer = torch.optim.Adam(self.generator.parameters(), hp.generator_lr, betas, fused=True)
         self.d_optimizer = torch.optim.Adam(self.discriminator.parameters(), hp.discriminator_lr, betas, fused=True)
-        self.bf16 = hp.precision == "bf16" or hp.precision == "auto" and computes_bf16(self.device)
+        self.bf16 = hp.precision == "bf16" or (hp.precision == "auto" and computes_bf16(self.device))
         self.step, self.history, self.stopping = 0, [], False
         self.sums = torch.zeros(len(SUMS), dtype=torch.float64)  # of the epoch so far
 
@@ -355,13 +352,3 @@ class Trainer:
             postfix=f"epoch {self.step // per_epoch} of {self.hyperparameters.epochs}",
             mininterval=0.5,
         )
-
-
-def computes_bf16(device):
-    """Whether the device multiplies matrices in bfloat16 natively."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
-        capabilities = torch.cpu.get_capabilities()
-        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    return False
