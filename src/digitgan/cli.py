@@ -105,7 +105,7 @@ def train_from(start):
 
 def run(
     notebook: tyro.conf.Positional[Path],
-    p: tyro.conf.UseAppendAction[tuple[tuple[str, str], ...]] = (),
+    parameter: Annotated[tyro.conf.UseAppendAction[tuple[tuple[str, str], ...]], tyro.conf.arg(aliases=["-p"])] = (),
     output: Path | None = None,
     in_place: bool = False,
 ):
@@ -113,11 +113,11 @@ def run(
 
     Args:
         notebook: The notebook.
-        p: A parameter's name and value; may be given several times.
+        parameter: A parameter's name and value; may be given several times.
         output: Where the executed notebook goes; runs/<notebook>/<notebook>.ipynb if left out.
         in_place: Write it back into NOTEBOOK, as it is committed: without widget state.
     """
-    return lambda: execute(notebook, dict(p), output, in_place)
+    return lambda: execute(notebook, dict(parameter), output, in_place)
 
 
 def execute(notebook, values, output=None, in_place=False):

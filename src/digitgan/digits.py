@@ -106,7 +106,7 @@ class Digits:
 
     def to_idx(self, folder, train=True):
         """Write the digits as uncompressed IDX files below `folder`/MNIST/raw, as
-        `torchvision.datasets.MNIST(folder, train)` reads them. Gives that folder.
+        `torchvision.datasets.MNIST(folder)` reads them once both sets are there. Gives that folder.
 
         Raises `Mistake` where a label is unknown.
         """

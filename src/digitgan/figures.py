@@ -1,5 +1,6 @@
 """Pictures of a run: loss curves, the progression GIF, the two networks."""
 
+import base64
 import io
 import math
 from pathlib import Path
@@ -72,9 +73,18 @@ def progression_gif(frames, path, seconds=6.0):
         ImageDraw.Draw(page).text((6, 3), f"epoch {int(Path(frame).stem)}", fill=60, font=font)
         pages.append(np.asarray(page))
     each = max(60, min(500, 1000 * seconds / len(pages)))  # milliseconds
+    durations = [each] * (len(pages) - 1) + [2500]
     file = io.BytesIO()
-    iio.imwrite(file, pages, extension=".gif", duration=[each] * (len(pages) - 1) + [2500], loop=0)
+    iio.imwrite(file, pages, extension=".gif", duration=durations if len(pages) > 1 else 2500, loop=0)
     write_whole(path, file.getvalue())
+
+
+def gif(path):
+    """A GIF as HTML with the picture inside it, which notebooks, their exports and web pages all show."""
+    from IPython.display import HTML
+
+    data = base64.b64encode(Path(path).read_bytes()).decode()
+    return HTML(f'<img alt="digits by epoch" src="data:image/gif;base64,{data}">')
 
 
 def network_stages(net, x, text):

@@ -134,7 +134,7 @@ def computes_bf16(device):
 
 def save_generator(generator, path):
     """Write the generator's weights as safetensors, its hyperparameters in the file's metadata."""
-    metadata = {"format": "digitgan generator", "hyperparameters": generator.hyperparameters.to_json()}
+    metadata = {"hyperparameters": generator.hyperparameters.to_json()}  # one key: the file's bytes repeat
     write_whole(path, save({k: v.contiguous() for k, v in generator.state_dict().items()}, metadata))
 
 

@@ -4,14 +4,7 @@ Every random number of a step comes from the run's seed and the step's number, s
 that was stopped anywhere continues to the same bits as if it never had been.
 """
 
-import contextlib
-import csv
-import io
 import math
-import os
-import signal
-import sys
-import threading
 import time
 from pathlib import Path
 
@@ -20,9 +13,10 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import save as safetensors_bytes
 from torch.optim.swa_utils import AveragedModel
-from tqdm import tqdm
 
+from . import runfolder
 from .common import Mistake, write_whole
+from .console import on_interrupt, progress_bar
 from .digits import load_digits
 from .figures import progression_gif
 from .handwriting import draw_latents, generate
@@ -69,42 +63,40 @@ class Trainer:
         holds a run with other hyperparameters, FloatingPointError where a loss is not finite.
         """
         hp, main = self.hyperparameters, self.accelerator.is_main_process
-        self._refuse_another_run()
-        digits = load_digits(hp.dataset, train=True, data_dir=self.data_dir)
+        self.digits = digits = load_digits(hp.dataset, train=True, data_dir=self.data_dir)
         if hp.conditional and (digits.labels < 0).any():
             raise Mistake(f"dataset = {hp.dataset!r}: has digits without labels, a conditional GAN needs them all")
+        if main:
+            runfolder.claim(self.run_dir, hp)
         images = torch.from_numpy(digits.images).to(self.device)  # all of MNIST as uint8: 47 MB
         labels = torch.from_numpy(digits.labels).to(self.device)
         per_epoch = max(1, min(hp.limit, len(digits)) // hp.batch_size)  # steps
-        self.total = per_epoch * hp.epochs
-        self.stopping = False
+        self.total, self.stopping, order = per_epoch * hp.epochs, False, None
         if not self._load_checkpoint():
             self._start_afresh()
             self._record(callback)
-        with self._stop_on_interrupt(), torch.random.fork_rng(), self._progress_bar(per_epoch) as bar:
+        bar = progress_bar(main, desc="training", unit="step", total=self.total, initial=self.step)
+        with bar, on_interrupt(self.stop), torch.random.fork_rng():
             while self.step < self.total and not self.stopping:
-                # ---- the next batch: the epoch's shuffle, read at the step's place ----
-                epoch, start = divmod(self.step, per_epoch)
-                order = torch.randperm(len(digits), generator=torch.Generator().manual_seed(self._seed(epoch, 1)))
-                for place in range(start, per_epoch):
-                    clock = time.perf_counter(), time.process_time()
-                    torch.manual_seed(self._seed(self.step))
-                    batch = order[place * hp.batch_size : (place + 1) * hp.batch_size].to(self.device)
-                    batch = batch[self.accelerator.process_index :: self.accelerator.num_processes]
-                    sums = self._train_step(images[batch], labels[batch])
-                    self.step += 1
-                    spent = time.perf_counter() - clock[0], time.process_time() - clock[1]
-                    self.sums += torch.cat([sums, torch.tensor(spent, dtype=torch.float64)])
-                    bar.update()
-                    if self.step % CHECK_EVERY == 0 or place + 1 == per_epoch or self.stopping:
-                        self._refuse_non_finite(epoch + 1)
-                    if self.stopping:
-                        break
-                if place + 1 == per_epoch:
-                    self._end_epoch(epoch + 1, per_epoch, callback)
-                    bar.set_postfix_str(f"epoch {epoch + 1} of {hp.epochs}")
-            if self.stopping and self.step % per_epoch:
-                self._save_checkpoint()
+                epoch, place = divmod(self.step, per_epoch)
+                if place == 0 or order is None:  # the epoch's shuffle
+                    order = torch.randperm(len(digits), generator=torch.Generator().manual_seed(self._seed(epoch, 1)))
+                clock = time.perf_counter(), time.process_time()
+                torch.manual_seed(self._seed(self.step))
+                batch = order[place * hp.batch_size : (place + 1) * hp.batch_size].to(self.device)
+                batch = batch[self.accelerator.process_index :: self.accelerator.num_processes]
+                logged = self._train_step(images[batch], labels[batch])
+                spent = time.perf_counter() - clock[0], time.process_time() - clock[1]
+                self.sums += torch.tensor([*logged, *spent], dtype=torch.float64)
+                self.step += 1
+                bar.update()
+                if self.step % CHECK_EVERY == 0 or self.step % per_epoch == 0 or self.stopping:
+                    self._refuse_non_finite(epoch + 1)
+                if self.step % per_epoch == 0:
+                    self._end_epoch(epoch + 1, per_epoch)
+                    self._record(callback)
+                elif self.stopping:
+                    self._save_checkpoint()
         if main:
             save_generator(self.averaged.module, self.run_dir / "generator.safetensors")
             progression_gif(sorted((self.run_dir / "progress").glob("*.png")), self.run_dir / "progression.gif")
@@ -113,7 +105,7 @@ class Trainer:
         return self.history
 
     def _train_step(self, x, y):
-        """One update of each network, on real pixels x (B, 28, 28) with labels y (B,); gives the sums to log."""
+        """One update of each network, on real pixels x (B, 28, 28) with labels y (B,); gives what is logged."""
         hp = self.hyperparameters
         discriminator_loss, generator_loss = OBJECTIVES[hp.objective]
         progress = self.step / self.total if hp.schedule == "cosine" else 0.0
@@ -147,8 +139,7 @@ class Trainer:
 
         # (3) Average G's weights
         self.averaged.update_parameters(self.generator)
-        logged = d_loss, g_loss, real_logits.mean(), fake_logits.mean(), penalty * hp.penalty_every
-        return torch.stack([value.detach().cpu().double() for value in logged])
+        return [float(value) for value in (d_loss, g_loss, real_logits.mean(), fake_logits.mean(), penalty)]
 
     def test(self, num=30, label=None, seed=0):
         """`num` digits from the averaged generator, as `Digits`: labels 0, 1, ..., 9, 0, 1, ..., or all of `label`."""
@@ -211,19 +202,6 @@ class Trainer:
         self.step, self.history, self.stopping = 0, [], False
         self.sums = torch.zeros(len(SUMS), dtype=torch.float64)  # of the epoch so far
 
-    def _refuse_another_run(self):
-        path = self.run_dir / "hyperparameters.json"
-        if path.is_file():
-            found = Hyperparameters.from_json(path)
-            for name, asked in vars(self.hyperparameters).items():
-                if asked != getattr(found, name):
-                    raise Mistake(
-                        f"{self.run_dir} holds a run with {name} = {getattr(found, name)!r}, asked for {asked!r}: "
-                        "choose another run_dir, or delete that one"
-                    )
-        elif self.accelerator.is_main_process:
-            write_whole(path, self.hyperparameters.to_json().encode())
-
     def _refuse_non_finite(self, epoch):
         losses = dict(zip(SUMS, self.sums.tolist(), strict=True))
         for name, value in losses.items():
@@ -234,31 +212,27 @@ class Trainer:
                     f"{self.run_dir}; a lower learning rate or precision='fp32' may help"
                 )
 
-    def _end_epoch(self, epoch, per_epoch, callback):
+    def _end_epoch(self, epoch, per_epoch):
         row = dict(zip(SUMS, (self.sums / per_epoch).tolist(), strict=True))
-        seconds, cpu_seconds = self.sums[-2:].tolist()
-        images = per_epoch * self.hyperparameters.batch_size
-        row |= {"seconds": seconds, "cpu_seconds": cpu_seconds, "images_per_second": images / seconds}
+        row["penalty"] *= self.hyperparameters.penalty_every  # it is computed in one step of so many
+        row["seconds"], row["cpu_seconds"] = self.sums[-2:].tolist()
+        row["images_per_second"] = per_epoch * self.hyperparameters.batch_size / row["seconds"]
         self.history.append({"epoch": epoch, "images": self.images_seen} | row)
         self.sums.zero_()
-        self._record(callback)
 
     def _record(self, callback):
         """Picture, table and checkpoint of the epoch that has just ended (0: before the first)."""
-        epoch, k = len(self.history), self.hyperparameters.keep_every
+        epoch, k, folder = len(self.history), self.hyperparameters.keep_every, self.run_dir
         if self.accelerator.is_main_process:
             digits = self.progress()
-            digits.save(self.run_dir / "progress" / f"{epoch:03}.png", inverted=True)
-            if self.history:
-                table = io.StringIO()
-                rows = csv.DictWriter(table, self.history[0])
-                rows.writeheader(), rows.writerows(self.history)
-                write_whole(self.run_dir / "history.csv", table.getvalue().encode())
+            digits.save(folder / "progress" / f"{epoch:03}.png", inverted=True)
+            runfolder.write_history(folder, self.history)
             if k and epoch and epoch % k == 0:
-                save_generator(self.averaged.module, self.run_dir / "weights" / f"{epoch:03}-generator.safetensors")
-                weights = safetensors_bytes(self.discriminator.state_dict())
-                write_whole(self.run_dir / "weights" / f"{epoch:03}-discriminator.safetensors", weights)
-            self._log_to_tensorboard(digits)
+                save_generator(self.averaged.module, folder / "weights" / f"{epoch:03}-generator.safetensors")
+                discriminator = safetensors_bytes(self.discriminator.state_dict())
+                write_whole(folder / "weights" / f"{epoch:03}-discriminator.safetensors", discriminator)
+            pictures = {"generated": digits, "real": self.digits[: len(digits)]}
+            runfolder.log_to_tensorboard(folder, self.step, self.history[-1] if epoch else {}, pictures)
         self._save_checkpoint()
         if callback:
             callback(self)
@@ -271,84 +245,24 @@ class Trainer:
             z = draw_latents(10 * HANDS, hp.z_dim, hp.seed)
         return generate(self.averaged.module, np.arange(10 * HANDS) % 10, z=z)
 
-    def _log_to_tensorboard(self, fake):
-        from torch.utils.tensorboard import SummaryWriter  # slow to import
-
-        with SummaryWriter(str(self.run_dir / "tensorboard"), purge_step=self.step) as writer:
-            for name, value in self.history[-1].items() if self.history else ():
-                writer.add_scalar(name, value, self.step)
-            real = load_digits(self.hyperparameters.dataset, data_dir=self.data_dir)[: 10 * HANDS]
-            for name, digits in (("real", real), ("generated", fake)):
-                writer.add_image(name, np.asarray(digits.grid(columns=10)), self.step, dataformats="HW")
-
     def _parts(self):
-        return {
-            "generator": self.generator,
-            "discriminator": self.discriminator,
-            "averaged": self.averaged,
-            "g_optimizer": self.g_optimizer,
-            "d_optimizer": self.d_optimizer,
-        }
+        names = "generator", "discriminator", "averaged", "g_optimizer", "d_optimizer"
+        return {name: getattr(self, name) for name in names}
 
     def _save_checkpoint(self):
         if self.accelerator.is_main_process:
             state = {name: part.state_dict() for name, part in self._parts().items()}
-            state |= {"step": self.step, "history": self.history, "sums": self.sums}
-            file = io.BytesIO()
-            torch.save(state, file)
-            path = self.run_dir / "checkpoint.pt"
-            if path.exists():
-                os.replace(path, self.run_dir / "checkpoint.previous.pt")
-            write_whole(path, file.getvalue())
+            runfolder.save_checkpoint(
+                self.run_dir, state | {"step": self.step, "history": self.history, "sums": self.sums}
+            )
         self.accelerator.wait_for_everyone()
 
     def _load_checkpoint(self):
         """Take over the state of the folder's last whole checkpoint; False if it has none."""
-        for name in ("checkpoint.pt", "checkpoint.previous.pt"):
-            path = self.run_dir / name
-            if path.is_file():
-                try:
-                    state = torch.load(path, map_location=self.device, weights_only=True)
-                except Exception as error:  # cut short by a full disk, say: the one before is whole
-                    print(f"{path} cannot be read ({str(error).splitlines()[0]})", file=sys.stderr)
-                    continue
-                for part, module in self._parts().items():
-                    module.load_state_dict(state[part])
-                self.step, self.history, self.sums = state["step"], state["history"], state["sums"].cpu()
-                return True
-        return False
-
-    # ---- the user ----
-
-    @contextlib.contextmanager
-    def _stop_on_interrupt(self):
-        """Let the first Ctrl-C end the run between two steps; a second one interrupts at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = signal.getsignal(signal.SIGINT)
-
-        def handler(*_):
-            self.stopping = True
-            signal.signal(signal.SIGINT, before)
-
-        signal.signal(signal.SIGINT, handler)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
-
-    def _progress_bar(self, per_epoch):
-        """A bar in terminals and notebooks, nothing where output goes to a file."""
-        shell = sys.modules.get("IPython") and sys.modules["IPython"].get_ipython()
-        notebook = type(shell).__name__ == "ZMQInteractiveShell"
-        return tqdm(
-            total=self.total,
-            initial=self.step,
-            unit="step",
-            desc="training",
-            file=sys.stdout if notebook else sys.stderr,
-            disable=not (self.accelerator.is_main_process and (notebook or sys.stderr.isatty())),
-            postfix=f"epoch {self.step // per_epoch} of {self.hyperparameters.epochs}",
-            mininterval=0.5,
-        )
+        state = runfolder.load_checkpoint(self.run_dir, self.device)
+        if state is None:
+            return False
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.step, self.history, self.sums = state["step"], state["history"], state["sums"].cpu()
+        return True

@@ -3,6 +3,7 @@
 Only layout and events; each shows itself as a plain picture where widgets do not run.
 """
 
+import base64
 from pathlib import Path
 
 import ipywidgets as w
@@ -57,7 +58,7 @@ class DigitPicker(w.VBox):
         """The widget, and its picture for places where widgets do not run."""
         bundle = super()._repr_mimebundle_(**kwargs)
         data = bundle[0] if isinstance(bundle, tuple) else bundle
-        data["image/png"] = self.image.value
+        data["image/png"] = base64.b64encode(self.image.value).decode()
         return bundle
 
 

@@ -1,0 +1,119 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from PIL import Image
+
+from digitgan import Hyperparameters
+from digitgan.cli import main
+
+
+def call(monkeypatch, capsys, *arguments):
+    """Exit code, standard output and standard error of `digitgan <arguments>`."""
+    monkeypatch.setattr(sys, "argv", ["digitgan", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return end.value.code or 0, *capsys.readouterr()
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: call(monkeypatch, capsys, *arguments)
+
+
+SMALL = ("--epochs", 1, "--limit", 64, "--batch-size", 32, "--width", 16)
+
+
+def test_train_and_resume(cli, tmp_path):
+    code, out, _ = cli("train", "--system", "dcgan", *SMALL)
+    assert code == 0 and "runs/dcgan" in out
+    asked = Hyperparameters.from_json("runs/dcgan/hyperparameters.json")
+    assert not asked.conditional and asked.limit == 64
+    assert cli("train", "--resume", "runs/dcgan")[0] == 0
+    Path("mine.json").write_text('{"epochs": 1, "limit": 64, "width": 16}')
+    assert cli("train", "--config", "mine.json", "--seed", 4)[0] == 0
+    assert Hyperparameters.from_json("runs/mine/hyperparameters.json").seed == 4
+
+
+def test_generate(cli):
+    assert cli("generate", "241256", "--inverted", "--out", "deep/number.png", "--seed", 1)[0] == 0
+    with Image.open("deep/number.png") as picture:
+        assert picture.size == (6 * 28 * 4, 28 * 4) and picture.getpixel((0, 0)) > 200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("generate", "12a4"), "'12a4'"),
+        (("generate", ""), "digits 0 to 9"),
+        (("generate", "1", "--generator", "none.safetensors"), "none.safetensors: no such file"),
+        (("generate", "1", "--out", "x.gif"), "must end in .png"),
+        (("generate", "1", "--out", "/proc/none/x.png"), "/proc/none"),
+        (("train", "--system", "nonsense"), "cdcgan"),
+        (("train", "--epochs", "-1"), "epochs = -1"),
+        (("train", "--epochs", "many"), "--epochs"),
+        (("train", "--epoch", "1"), "--epoch"),
+        (("train", "--config", "none.json"), "none.json"),
+        (("train", "--resume", "none"), "no run to resume"),
+        (("train", "--resume", "none", "--epochs", "3"), "--resume"),
+        (("train", "--dataset", "mine", "--data-dir", "."), "no IDX files"),
+        (("run", "none.ipynb"), "none.ipynb: no such notebook"),
+        (("score", "--num", "3"), "100 or more"),
+        (("nonsense",), "nonsense"),
+        ((), "train"),
+    ],
+)
+def test_mistakes_give_one_line_and_exit_2_and_write_nothing(cli, tmp_path, arguments, said):
+    code, out, err = cli(*arguments)
+    assert code == 2 and out == "" and len(err.splitlines()) == 1 and said in err, err
+    assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.name != "hyperparameters.json"]
+
+
+def write_notebook(path, *cells):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.cells[0].metadata["tags"] = ["parameters"]
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, path)
+
+
+def test_run_passes_parameters_and_refuses_wrong_ones(cli, tmp_path):
+    write_notebook(
+        "n.ipynb", "epochs: int = 3  # how many\nname: str = 'x'\nlr: float = 0.5", "print(epochs, name, lr)"
+    )
+    assert cli("run", "n.ipynb", "-p", "epochs", 5, "-p", "name", "12", "-p", "lr", 1)[0] == 0
+    done = nbformat.read("runs/n/n.ipynb", 4)
+    assert done.cells[-1].outputs[0].text == "5 12 1\n"
+    for wrong in (("epoch", 5), ("epochs", "five"), ("epochs", 1.5)):
+        code, _, err = cli("run", "n.ipynb", "-p", *wrong, "--output", "other/n.ipynb")
+        assert code == 2 and str(wrong[0]) in err
+    assert not Path("other").exists()
+
+
+def test_run_tells_a_failing_cell_in_one_line(cli):
+    write_notebook("n.ipynb", "x: int = 1", "from digitgan import Hyperparameters\nHyperparameters(epochs=-x)", "1 / 0")
+    code, _, err = cli("run", "n.ipynb")
+    line = err.splitlines()[-1]
+    assert code == 2 and "epochs = -1: must be" in line and "runs/n/n.ipynb" in line
+    write_notebook("n.ipynb", "x: int = 1", "1 / 0")
+    assert cli("run", "n.ipynb")[0] == 1
+
+
+def test_run_in_place_leaves_no_widget_state(cli):
+    write_notebook("n.ipynb", "x: int = 1", "from digitgan import digit_picker\ndigit_picker()")
+    assert cli("run", "n.ipynb", "--in-place")[0] == 0
+    notebook = nbformat.read("n.ipynb", 4)
+    (output,) = notebook.cells[-1].outputs
+    assert "image/png" in output.data and not any("widget" in kind for kind in output.data)
+    assert "widgets" not in notebook.metadata and "papermill" not in notebook.metadata
+
+
+def test_help_does_not_wait_for_torch():
+    code = "import sys; sys.argv = ['digitgan', '--help']\ntry:\n import digitgan.cli as c; c.main()\nfinally:\n assert 'torch' not in sys.modules"
+    started = time.perf_counter()
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert told.returncode == 0 and "train" in told.stdout, told.stderr
+    assert time.perf_counter() - started < 5  # a bound for slow machines; about 0.3 s by custom

@@ -1,0 +1,157 @@
+import gzip
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+
+from digitgan import Digits, Mistake, load_digits
+from digitgan import digits as digits_module
+
+
+def test_mnist_is_whole_and_as_published(train_digits, test_digits):
+    assert len(train_digits) == 60_000 and len(test_digits) == 10_000
+    assert train_digits.labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert np.bincount(test_digits.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert abs(train_digits.images.mean() / 255 - 0.1307) < 1e-4
+
+
+def test_damage_to_the_repositorys_mnist_is_noticed(tmp_path, monkeypatch):
+    (tmp_path / "mnist").mkdir()
+    for file in (digits_module.ASSET / "mnist").glob("t10k*.gz"):
+        raw = bytearray(gzip.decompress(file.read_bytes()))
+        raw[-1] ^= 1  # one bit of the last pixel, or of the last label
+        (tmp_path / "mnist" / file.name).write_bytes(gzip.compress(bytes(raw), 1))
+    monkeypatch.setattr(digits_module, "ASSET", tmp_path)
+    with pytest.raises(Mistake, match="SHA-256"):
+        load_digits(train=False)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.zeros((2, 28, 28), np.uint8),
+        torch.zeros(2, 1, 28, 28, dtype=torch.uint8),
+        np.zeros((2, 28, 28)).tolist(),
+        torch.full((2, 28, 28), 255.0),
+    ],
+)
+def test_anything_array_like_is_accepted(images):
+    digits = Digits(images, torch.tensor([3, -1]))
+    assert digits.images.dtype == np.uint8 and digits.images.shape == (2, 28, 28)
+    assert digits.labels.dtype == np.int64 and digits.labels.tolist() == [3, -1]
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "said"),
+    [
+        (np.zeros((2, 27, 28)), None, "27, 28"),
+        (np.full((1, 28, 28), 0.5), None, "whole numbers"),
+        (np.full((1, 28, 28), -1), None, "whole numbers"),
+        (np.full((1, 28, 28), np.nan), None, "whole numbers"),
+        (np.zeros((2, 28, 28)), [1], "1 labels for 2 images"),
+        (np.zeros((1, 28, 28)), [10], "label 10"),
+        (np.zeros((1, 28, 28)), ["a"], "whole numbers"),
+        (np.zeros((1, 28, 28)), [0.5], "whole numbers"),
+    ],
+)
+def test_what_is_no_digit_is_refused(images, labels, said):
+    with pytest.raises(Mistake, match=said):
+        Digits(images, labels)
+
+
+def test_slices_are_digits(test_digits):
+    assert test_digits[3].labels.tolist() == [0] and len(test_digits[:7]) == 7
+    sevens = test_digits[test_digits.labels == 7]
+    assert len(sevens) == 1028 and set(sevens.labels) == {7}
+    assert [int(d.labels[0]) for d in test_digits[:3]] == [7, 2, 1]
+    assert (test_digits[:2] + test_digits[5:6]).labels.tolist() == [7, 2, 1]
+    with pytest.raises(IndexError):
+        test_digits[10_000]
+
+
+def test_grid_places_each_digit_and_png_reads_back(test_digits, tmp_path):
+    path = test_digits[:6].save(tmp_path / "new" / "x.png", columns=3, scale=1)
+    page = np.asarray(Image.open(path))
+    assert page.shape == (56, 84)
+    assert (page[28:, 28:56] == test_digits.images[4]).all()
+    assert (np.asarray(test_digits[:6].grid(columns=3, scale=1, inverted=True)) == 255 - page).all()
+    assert test_digits[:6].strip(scale=1).size == (6 * 28, 28)
+    with pytest.raises(Mistake, match="png"):
+        test_digits[:6].save(tmp_path / "x.jpg")
+
+
+def test_a_large_set_shows_itself_as_a_picture_of_bounded_size(train_digits):
+    assert len(train_digits._repr_png_()) < 200_000
+    assert Digits([])._repr_png_() is None
+
+
+def test_torchvision_reads_the_idx_files(test_digits, tmp_path):
+    test_digits[:50].to_idx(tmp_path, train=True)
+    test_digits[50:60].to_idx(tmp_path, train=False)
+    read = torchvision.datasets.MNIST(str(tmp_path), train=True)
+    assert (read.data.numpy() == test_digits.images[:50]).all()
+    assert read.targets.tolist() == test_digits.labels[:50].tolist()
+    assert (load_digits("MNIST", data_dir=tmp_path).images == test_digits.images[:50]).all()
+    with pytest.raises(Mistake, match="no label"):
+        Digits(test_digits.images[:2]).to_idx(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_torchvision_reads_the_image_folder(test_digits, tmp_path):
+    test_digits[:12].to_image_folder(tmp_path)
+    read = torchvision.datasets.ImageFolder(str(tmp_path))
+    assert len(read) == 12
+    picture, index = read[0]
+    first = next(d for d in test_digits[:12] if d.labels[0] == int(read.classes[index]))
+    assert (np.asarray(picture)[..., 0] == first.images[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"), [("KMNIST", "t10k-{}-idx{}-ubyte"), ("EMNIST", "emnist-digits-test-{}-idx{}-ubyte")]
+)
+@pytest.mark.parametrize("place", ["{name}/raw", "{name}", "."])
+def test_other_sets_are_read_where_they_lie(test_digits, tmp_path, name, stem, place):
+    raw = test_digits[:20].to_idx(tmp_path / "made", train=False)
+    folder = tmp_path / place.format(name=name)
+    folder.mkdir(parents=True, exist_ok=True)
+    for what, axes in (("images", 3), ("labels", 1)):
+        content = (raw / f"t10k-{what}-idx{axes}-ubyte").read_bytes()
+        (folder / (stem.format(what, axes) + ".gz")).write_bytes(gzip.compress(content))
+    images = load_digits(name, train=False, data_dir=tmp_path).images
+    expected = test_digits.images[:20]
+    assert (images == (expected.swapaxes(1, 2) if name == "EMNIST" else expected)).all()
+
+
+def test_qmnist_labels_are_the_first_of_eight_columns(test_digits, tmp_path):
+    raw = test_digits[:20].to_idx(tmp_path / "made", train=False)
+    (raw / "t10k-images-idx3-ubyte").rename(tmp_path / "qmnist-test-images-idx3-ubyte")
+    labels = np.zeros((20, 8), ">i4")
+    labels[:, 0], labels[:, 1] = test_digits.labels[:20], 4
+    content = b"\0\0\x0c\x02" + (20).to_bytes(4, "big") + (8).to_bytes(4, "big") + labels.tobytes()
+    (tmp_path / "qmnist-test-labels-idx2-int").write_bytes(content)
+    assert (load_digits("QMNIST", train=False, data_dir=tmp_path).labels == test_digits.labels[:20]).all()
+
+
+def test_unsound_and_missing_files_are_told_in_one_line(test_digits, tmp_path):
+    raw = test_digits[:5].to_idx(tmp_path)
+    images = raw / "train-images-idx3-ubyte"
+    for content in (images.read_bytes()[:-1], b"", b"PNG", b"\0\0\x08\x03"):
+        images.write_bytes(content)
+        with pytest.raises(Mistake, match="train-images.*not a sound IDX file"):
+            load_digits("MNIST", data_dir=tmp_path)
+    with pytest.raises(Mistake, match="no IDX files"):
+        load_digits("mine", data_dir=tmp_path / "empty")
+    with pytest.raises(Mistake, match="must be one of"):
+        load_digits("NIST")
+
+
+def test_without_the_repository_torchvision_is_asked_and_its_failure_told(tmp_path, monkeypatch, capsys):
+    def refuse(root, **_):
+        raise RuntimeError("no network\nat all")
+
+    monkeypatch.setattr(torchvision.datasets, "FashionMNIST", refuse)
+    with pytest.raises(Mistake, match=r"could not be downloaded \(no network\)"):
+        load_digits("FashionMNIST", data_dir=tmp_path)
+    assert "torchvision downloads it" in capsys.readouterr().out

@@ -1,0 +1,49 @@
+import imageio.v3 as iio
+import numpy as np
+import pytest
+from PIL import Image
+
+from digitgan import SYSTEMS
+from digitgan.figures import draw_networks, gif, loss_curves, network_stages, png, progression_gif, training_view
+from digitgan.models import build
+
+
+def test_the_curves_show_the_history(finished):
+    axes = loss_curves(finished.history).axes
+    assert list(axes[0].lines[1].get_ydata()) == [row["generator_loss"] for row in finished.history]
+    assert list(axes[1].lines[0].get_xdata()) == [row["images"] / 1000 for row in finished.history]
+
+
+def test_the_live_view_draws_before_the_first_epoch_too(finished):
+    for history in ([], finished.history):
+        assert Image.open(__import__("io").BytesIO(png(training_view(finished.progress(), history), 50))).width > 300
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_networks_are_drawn_from_their_own_layers(name):
+    import torch
+
+    generator, discriminator = build(SYSTEMS[name])
+    figure = draw_networks(generator, discriminator)
+    told = {text.get_text() for axes in figure.axes for text in axes.texts}
+    assert {"64×7×7", "1×28×28"} <= told
+    assert f"{sum(p.numel() for p in generator.parameters()):,}" in figure.axes[0].get_title("left")
+    assert generator.training
+    stages = network_stages(discriminator.net, torch.zeros(1, 1, 28, 28), "x")
+    assert stages[0] == ("x", (1, 28, 28)) and stages[-1][1] == (128,)
+
+
+def test_progression_rests_on_the_last_frame(tmp_path):
+    frames = []
+    for epoch in range(4):
+        frames.append(tmp_path / f"{epoch:03}.png")
+        Image.fromarray(np.full((20, 90), 60 * epoch, np.uint8)).save(frames[-1])
+    progression_gif(frames, tmp_path / "p.gif")
+    assert iio.imread(tmp_path / "p.gif").shape[0] == 4
+    with Image.open(tmp_path / "p.gif") as picture:
+        durations = []
+        for i in range(4):
+            picture.seek(i)
+            durations.append(picture.info["duration"])
+    assert durations[-1] > 2 * durations[0]
+    assert "data:image/gif;base64," in gif(tmp_path / "p.gif").data

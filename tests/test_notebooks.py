@@ -1,0 +1,59 @@
+"""Every notebook runs headlessly, from another folder, with the parameters that make it small."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+SMALL = {"main": {"epochs": 1, "limit": 640}}
+
+
+def papermill(source, target, parameters, cwd):
+    options = [word for name, value in parameters.items() for word in ("-p", name, str(value))]
+    return subprocess.run(
+        [sys.executable, "-m", "papermill", str(source), str(target), *options],
+        cwd=cwd, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in NOTEBOOKS.glob("*.ipynb")))
+def test_notebook_runs_from_any_folder(name, tmp_path):
+    told = papermill(NOTEBOOKS / f"{name}.ipynb", "out.ipynb", SMALL[name] | {"run_dir": tmp_path / "run"}, tmp_path)
+    assert told.returncode == 0, told.stderr[-3000:]
+    outputs = [o for c in nbformat.read(tmp_path / "out.ipynb", 4).cells for o in c.get("outputs", [])]
+    assert sum("image/png" in o.get("data", {}) for o in outputs) >= 5
+    assert not [o for o in outputs if o.get("name") == "stderr"]
+    assert {p.name for p in tmp_path.iterdir()} == {"out.ipynb", "run"}
+    assert (tmp_path / "run" / "generator.safetensors").is_file()
+
+
+def test_the_picker_of_main_answers_in_the_notebook(tmp_path):
+    """The notebook with one more cell, which does what a click does."""
+    notebook = nbformat.read(NOTEBOOKS / "main.ipynb", 4)
+    click = (
+        "before = picker.image.value\npicker.digit.value = 3\nassert picker.image.value != before\nprint(picker.digits)"
+    )
+    notebook.cells.append(nbformat.v4.new_code_cell(click))
+    nbformat.write(notebook, tmp_path / "clicked.ipynb")
+    small = SMALL["main"] | {"run_dir": tmp_path / "run", "epochs": 0}
+    told = papermill(tmp_path / "clicked.ipynb", tmp_path / "out.ipynb", small, tmp_path)
+    assert told.returncode == 0, told.stderr[-3000:]
+    assert "labels 3333333333" in nbformat.read(tmp_path / "out.ipynb", 4).cells[-1].outputs[0].text
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda p: p.stem)
+def test_notebooks_are_committed_executed_and_tidy(path):
+    notebook = nbformat.read(path, 4)
+    code = [c for c in notebook.cells if c.cell_type == "code"]
+    assert [c.execution_count for c in code] == list(range(1, len(code) + 1))
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert not {"widgets", "papermill"} & set(notebook.metadata)
+    (parameters,) = [c for c in code if "parameters" in c.metadata.get("tags", [])]
+    assert all(re.fullmatch(r"\w+: \w+ = .+  # .+", line) for line in parameters.source.splitlines()[1:])
+    told = json.dumps([c.outputs for c in code])
+    assert '"error"' not in told and "widget-view" not in told and not re.search(r"/(home|root|tmp|Users)/", told)

@@ -1,0 +1,266 @@
+import csv
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from digitgan import SYSTEMS, Hyperparameters, Mistake, Trainer, generate, load_generator
+from digitgan import trainer as trainer_module
+
+
+def weights(trainer):
+    return {
+        f"{part}.{k}": v
+        for part, m in trainer._parts().items()
+        if "optim" not in part
+        for k, v in m.state_dict().items()
+    }
+
+
+def same(a, b):
+    a, b = weights(a), weights(b)
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def stop_at(step):
+    """Make a trainer stop itself after some step, as the user would from outside."""
+
+    class Stopping(Trainer):
+        def _train_step(self, *batch):
+            if self.step + 1 == step:
+                self.stop()
+            return super()._train_step(*batch)
+
+    return Stopping
+
+
+def test_nothing_is_written_before_train(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert len(Trainer(tiny, "runs/x").test(num=3)) == 3
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_leaves_what_the_readme_says(tiny, tmp_path):
+    history = Trainer(tiny, tmp_path).train()
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "hyperparameters.json", "history.csv", "progress", "progression.gif", "generator.safetensors",
+        "checkpoint.pt", "checkpoint.previous.pt", "tensorboard", "weights",
+    }  # fmt: skip
+    assert sorted(p.name for p in (tmp_path / "progress").iterdir()) == ["000.png", "001.png", "002.png"]
+    assert sorted(p.name for p in (tmp_path / "weights").iterdir()) == [
+        "002-discriminator.safetensors",
+        "002-generator.safetensors",
+    ]
+    assert [row["epoch"] for row in history] == [1, 2] and history[-1]["images"] == 512
+    rows = list(csv.DictReader((tmp_path / "history.csv").open()))
+    assert [float(row["generator_loss"]) for row in rows] == [row["generator_loss"] for row in history]
+    assert iio.improps(tmp_path / "progression.gif").shape[0] >= 2
+    assert Hyperparameters.from_json(tmp_path / "hyperparameters.json") == tiny
+
+
+def test_the_file_handed_on_is_the_averaged_generator(finished):
+    handed_on = load_generator(finished.run_dir / "generator.safetensors")
+    assert (generate(handed_on, np.arange(30) % 10, seed=0).images == finished.test(30).images).all()
+    averaged, current = finished.averaged.module.state_dict(), finished.generator.state_dict()
+    assert not torch.equal(averaged["net.0.weight"], current["net.0.weight"])
+
+
+def test_losses_and_images_move_towards_digits(finished, test_digits):
+    """After 2,560 images the ink lies where digits have it, as it does not untrained."""
+    mean = test_digits.images.mean(0)
+    untrained = Trainer(finished.hyperparameters).test(200).images.mean(0)
+    trained = finished.test(200).images.mean(0)
+    assert np.corrcoef(trained.ravel(), mean.ravel())[0, 1] > 0.5 > np.corrcoef(untrained.ravel(), mean.ravel())[0, 1]
+    assert all(math.isfinite(value) for row in finished.history for value in row.values())
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_system_takes_a_real_step_and_samples(name, tmp_path):
+    trainer = Trainer(SYSTEMS[name].replace(epochs=1, limit=64, batch_size=32), tmp_path)
+    before = {k: v.clone() for k, v in weights(trainer).items()}
+    trainer.train()
+    after = weights(trainer)
+    assert all(
+        any(k.startswith(p) and not torch.equal(before[k], after[k]) for k in after) for p in ("generator", "disc")
+    )
+    assert (trainer.test(12).labels >= 0).all() == SYSTEMS[name].conditional
+
+
+def test_test_gives_the_labels_asked_for_and_leaves_modes_alone(finished):
+    finished.averaged.module.train()
+    assert finished.test(num=12).labels.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
+    assert finished.test(num=8, label=3).labels.tolist() == [3] * 8
+    assert finished.averaged.module.training
+    assert len(finished.test(num=0)) == 0
+    for bad in ({"num": -1}, {"num": 1.5}, {"label": 10}, {"label": "3"}):
+        with pytest.raises(Mistake, match=next(iter(bad))):
+            finished.test(**bad)
+
+
+def test_same_seed_same_bits_and_another_seed_others(tiny, tmp_path):
+    runs = [Trainer(tiny.replace(seed=seed), tmp_path / str(i)) for i, seed in enumerate((1, 1, 2))]
+    for run in runs:
+        torch.randn(3)  # what else draws random numbers does not matter
+        run.train()
+    assert same(runs[0], runs[1]) and not same(runs[0], runs[2])
+
+
+@pytest.mark.parametrize("step", [3, 8, 11], ids=["in epoch 1", "after epoch 1", "in epoch 2"])
+def test_stopped_and_resumed_is_the_same_to_the_bit(tiny, tmp_path, step):
+    unbroken = Trainer(tiny, tmp_path / "unbroken")
+    history = unbroken.train()
+    stopped = stop_at(step)(tiny, tmp_path / "stopped")
+    assert len(stopped.train()) == step // 8
+    assert stopped.step == step and len(stopped.test(5)) == 5
+    resumed = Trainer.resume(tmp_path / "stopped")
+    losses = [(row["epoch"], row["generator_loss"]) for row in resumed.train()]
+    assert same(unbroken, resumed)
+    assert losses == [(row["epoch"], row["generator_loss"]) for row in history]
+    for name in ("progress/002.png", "progression.gif", "generator.safetensors"):
+        assert (tmp_path / "unbroken" / name).read_bytes() == (tmp_path / "stopped" / name).read_bytes()
+
+
+def test_train_again_continues_returns_or_refuses(tiny, tmp_path):
+    stop_at(3)(tiny, tmp_path).train()
+    again = Trainer(tiny, tmp_path)
+    history = again.train()
+    assert len(history) == 2
+    fresh = Trainer(tiny, tmp_path)
+    assert fresh.train() == history and same(fresh, again)
+    with pytest.raises(Mistake, match=r"epochs = 2, asked for 3"):
+        Trainer(tiny.replace(epochs=3), tmp_path).train()
+    assert Trainer.resume(tmp_path).history == history
+
+
+def test_a_damaged_checkpoint_falls_back_on_the_one_before(tiny, tmp_path, capsys):
+    unbroken = Trainer(tiny, tmp_path)
+    unbroken.train()
+    (tmp_path / "checkpoint.pt").write_bytes((tmp_path / "checkpoint.pt").read_bytes()[:5000])
+    resumed = Trainer.resume(tmp_path)
+    assert len(resumed.history) == 1 and "cannot be read" in capsys.readouterr().err
+    resumed.train()
+    assert same(unbroken, resumed)
+
+
+def test_resume_needs_a_run(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no run to resume"):
+        Trainer.resume(tmp_path / "none")
+
+
+def test_non_finite_losses_stop_training_and_keep_the_checkpoint(tiny, tmp_path, monkeypatch):
+    trainer = Trainer(tiny, tmp_path)
+
+    def poison(trainer):
+        if len(trainer.history) == 1:
+            with torch.no_grad():
+                trainer.generator.net[0].weight.fill_(torch.nan)
+
+    with pytest.raises(FloatingPointError, match="epoch 2.*checkpoint is kept"):
+        trainer.train(callback=poison)
+    kept = Trainer.resume(tmp_path)
+    assert len(kept.history) == 1
+    assert all(value.isfinite().all() for value in weights(kept).values())
+
+
+def test_callback_is_called_before_the_first_epoch_and_after_each_and_may_stop(tiny, tmp_path):
+    epochs = []
+
+    def callback(trainer):
+        epochs.append(len(trainer.history))
+        if len(epochs) == 2:
+            trainer.stop()
+
+    trainer = Trainer(tiny, tmp_path)
+    assert len(trainer.train(callback)) == 1
+    assert len(trainer.train(callback)) == 2
+    assert epochs == [0, 1, 2]
+
+
+def test_training_works_in_a_thread(tiny, tmp_path):
+    trainer = Trainer(tiny, tmp_path)
+    thread = threading.Thread(target=trainer.train)
+    thread.start()
+    thread.join()
+    assert len(trainer.history) == 2
+
+
+def test_ctrl_c_leaves_a_whole_checkpoint(tiny, tmp_path):
+    """In a process of its own: the signal arrives in the middle of a step, and the run resumes to the same bits."""
+    hp = tiny.replace(epochs=3)
+
+    class Interrupted(Trainer):
+        def _train_step(self, *batch):
+            if self.step == 12:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super()._train_step(*batch)
+
+    before = signal.getsignal(signal.SIGINT)
+    stopped = Interrupted(hp, tmp_path / "stopped")
+    assert len(stopped.train()) == 1 and stopped.step == 13
+    assert signal.getsignal(signal.SIGINT) is before
+    unbroken = Trainer(hp, tmp_path / "unbroken")
+    unbroken.train()
+    resumed = Trainer(hp, tmp_path / "stopped")
+    resumed.train()
+    assert same(unbroken, resumed)
+
+
+def test_two_processes_train_one_generator(tmp_path):
+    """Each takes half of every batch; gradients are averaged, so both hold the same weights."""
+    script = tmp_path / "two.py"
+    script.write_text(
+        "import sys, torch\n"
+        "from accelerate import PartialState\n"
+        "PartialState(cpu=True)\n"
+        "torch.set_num_threads(1)\n"
+        "from digitgan import Hyperparameters, Trainer\n"
+        "t = Trainer(Hyperparameters(epochs=1, limit=128, batch_size=32, width=16, gamma=0.0), sys.argv[1])\n"
+        "t.train()\n"
+        "n, i = t.accelerator.num_processes, t.accelerator.process_index\n"
+        "print(n, i, float(sum(p.double().sum() for p in t.generator.parameters())), flush=True)\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script, tmp_path / "run"],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr[-2000:]
+    said = sorted(line.split() for line in told.stdout.splitlines() if line.startswith("2 "))
+    assert [line[1] for line in said] == ["0", "1"] and said[0][2] == said[1][2]
+    assert (tmp_path / "run" / "generator.safetensors").is_file()
+
+
+def test_digits_without_labels_are_refused_for_a_conditional_run(tiny, tmp_path, monkeypatch, test_digits):
+    unlabelled = type(test_digits)(test_digits.images[:100])
+    monkeypatch.setattr(trainer_module, "load_digits", lambda *_, **__: unlabelled)
+    with pytest.raises(Mistake, match="without labels"):
+        Trainer(tiny, tmp_path / "c").train()
+    assert len(Trainer(tiny.replace(conditional=False), tmp_path / "u").train()) == 2
+
+
+def test_other_ranges_reach_the_discriminator(tiny, tmp_path):
+    seen = []
+
+    class Watching(Trainer):
+        def _train_step(self, *batch):
+            hook = self.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+            sums = super()._train_step(*batch)
+            hook.remove()
+            return sums
+
+    Watching(tiny.replace(real_range=(-0.5, 3.0), epochs=1, limit=64), tmp_path).train()
+    assert float(seen[0].min()) == -0.5 and float(seen[0].max()) == pytest.approx(3.0)
+
+
+def test_checkpoints_hold_tensors_and_plain_values_only(finished):
+    state = torch.load(finished.run_dir / "checkpoint.pt", weights_only=True)
+    assert state["step"] == finished.step and json.dumps(state["history"])
+    assert load_file(finished.run_dir / "generator.safetensors")
