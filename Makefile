@@ -4,16 +4,24 @@ BIN = .venv/bin
 help:      ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
 run: .venv/ready      ## train on MNIST: runs notebooks/main.ipynb into runs/main/
-	$(BIN)/digitgan run notebooks/main.ipynb --output runs/main/main.ipynb
+	$(BIN)/digitgan run notebooks/main.ipynb
+	@echo 'Look at runs/main/main.ipynb (make lab opens JupyterLab), progression.gif and the other files beside it.'
 test: .venv/ready      ## the tests
 	$(BIN)/python -m pytest
 lint: .venv/ready      ## ruff over code and notebooks
 	$(BIN)/ruff check && $(BIN)/ruff format --check
 lab: .venv/ready      ## open JupyterLab on main.ipynb
 	$(BIN)/jupyter lab notebooks/main.ipynb
+assets: .venv/ready      ## make anew what is committed of main.ipynb, its generator and pictures (wants Chromium)
+	rm -rf runs/main && $(BIN)/digitgan run notebooks/main.ipynb --in-place
+	cp runs/main/progression.gif asset/ && cp runs/main/generator.safetensors asset/pretrained/cdcgan.safetensors
+	$(BIN)/python -m pytest tests/test_browser.py --screenshots runs/screenshots && cp runs/screenshots/picker.png asset/
 clean:      ## forget the environment; runs/ stays
 	rm -rf .venv
 .venv/ready: pyproject.toml
-	$(PYTHON) -m venv .venv && echo 'Installing into .venv: torch is large, this takes some minutes' && $(BIN)/python -m pip install --editable '.[dev]' && touch $@
+	@echo 'Installing into .venv: torch is large, this takes some minutes.'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --editable '.[dev]'
+	@touch $@
 
-.PHONY: help run test lint lab clean
+.PHONY: help run test lint lab assets clean

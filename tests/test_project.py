@@ -13,7 +13,7 @@ import digitgan
 ROOT = Path(__file__).parents[1]
 FLOORS = """
     common hyperparameters digits models objectives handwriting figures runfolder console trainer scorecard widgets cli
-""".split()  # noqa: SIM905
+""".split()
 
 
 def test_a_file_imports_only_from_the_floors_below_it():

@@ -30,7 +30,7 @@ def test_picking_shows_that_digit(tmp_path):
 def test_ink_on_paper_or_inverted(tmp_path):
     picker = digit_picker(folder=tmp_path)
     on_paper = shown(picker)
-    picker.inverted.value = False
+    picker.look.value = "inverted"
     assert (shown(picker) == 255 - on_paper).all() and on_paper.mean() > 127
 
 

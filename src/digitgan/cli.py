@@ -235,3 +235,7 @@ def reader(out: Path = Path("runs/reader.safetensors"), epochs: int = 12, seed: 
         print(json.dumps({"accuracy on 10,000 test digits": train_reader(out, epochs, seed), "see": str(out)}))
 
     return call
+
+
+if __name__ == "__main__":
+    main()

@@ -139,7 +139,7 @@ class Trainer:
 
         # (3) Average G's weights
         self.averaged.update_parameters(self.generator)
-        return [float(value) for value in (d_loss, g_loss, real_logits.mean(), fake_logits.mean(), penalty)]
+        return [value.item() for value in (d_loss, g_loss, real_logits.mean(), fake_logits.mean(), penalty)]
 
     def test(self, num=30, label=None, seed=0):
         """`num` digits from the averaged generator, as `Digits`: labels 0, 1, ..., 9, 0, 1, ..., or all of `label`."""

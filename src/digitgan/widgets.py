@@ -23,19 +23,19 @@ class DigitPicker(w.VBox):
         self.digit.style.button_width = "2.6em"
         self.count = w.IntSlider(value=10, min=1, max=40, description="how many", continuous_update=False)
         self.again = w.Button(description="new handwriting", icon="refresh", tooltip="draw other latents")
-        self.inverted = w.ToggleButtons(options={"ink on paper": True, "inverted": False})
-        self.inverted.style.button_width = "7em"
+        self.look = w.ToggleButtons(options=["ink on paper", "inverted"], layout={"width": "auto"})
+        self.look.style.button_width = "8em"
         self.save = w.Button(description="save as PNG", icon="download")
         self.status = w.HTML()
         self.image = w.Image(format="png")
-        for control in (self.digit, self.count, self.inverted):
+        for control in (self.digit, self.count, self.look):
             control.observe(lambda change: self.show(), "value")
         self.again.on_click(lambda _: self.show(self.hand + 1))
         self.save.on_click(lambda _: self._save())
         if not generator.hyperparameters.conditional:
             self.digit.disabled = True
-        rows = w.HBox([self.count, self.again]), w.HBox([self.inverted, self.save, self.status])
-        super().__init__([self.digit, *rows, self.image], layout=w.Layout(grid_gap="6px"))
+        rows = w.HBox([self.count, self.again]), w.HBox([self.look, self.save])
+        super().__init__([self.digit, *rows, self.image, self.status])
         self.show()
 
     def show(self, hand=None):
@@ -43,13 +43,16 @@ class DigitPicker(w.VBox):
         self.hand = self.hand if hand is None else hand
         z = draw_latents(self.count.max, self.generator.hyperparameters.z_dim, self.hand)[: self.count.value]
         self.digits = generate(self.generator, [self.digit.value] * self.count.value, z=z)
-        self.image.value = self.digits.png(scale=3, inverted=self.inverted.value)
+        self.image.value = self.digits.png(scale=3, inverted=self._on_paper())
         self.status.value = ""
+
+    def _on_paper(self):
+        return self.look.value == "ink on paper"  # `Digits` itself keeps ink bright, as MNIST does
 
     def _save(self):
         path = self.folder / f"{self.digit.value}-hand{self.hand}-{self.count.value}.png"
         try:
-            self.digits.save(path, scale=4, inverted=self.inverted.value)
+            self.digits.save(path, scale=4, inverted=self._on_paper())
             self.status.value = f"saved as {path}"
         except OSError as error:
             self.status.value = f"not saved: {error}"
