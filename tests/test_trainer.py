@@ -171,7 +171,7 @@ def test_non_finite_losses_stop_training_and_keep_the_checkpoint(tiny, tmp_path,
     assert all(value.isfinite().all() for value in weights(kept).values())
 
 
-def test_callback_is_called_before_the_first_epoch_and_after_each_and_may_stop(tiny, tmp_path):
+def test_callback_is_called_at_the_start_and_after_each_epoch_and_may_stop(tiny, tmp_path):
     epochs = []
 
     def callback(trainer):
@@ -182,7 +182,7 @@ def test_callback_is_called_before_the_first_epoch_and_after_each_and_may_stop(t
     trainer = Trainer(tiny, tmp_path)
     assert len(trainer.train(callback)) == 1
     assert len(trainer.train(callback)) == 2
-    assert epochs == [0, 1, 2]
+    assert epochs == [0, 1, 1, 2]
 
 
 def test_training_works_in_a_thread(tiny, tmp_path):

@@ -1,6 +1,7 @@
 """How a long computation shows itself, and how its user ends it."""
 
 import contextlib
+import io
 import signal
 import sys
 import threading
@@ -13,7 +14,23 @@ def progress_bar(shown=True, **options):
     shell = "IPython" in sys.modules and sys.modules["IPython"].get_ipython()
     notebook = type(shell).__name__ == "ZMQInteractiveShell"
     shown = shown and (notebook or sys.stderr.isatty())
-    return tqdm(file=sys.stdout if notebook else sys.stderr, disable=not shown, mininterval=0.5, **options)
+    file = NotebookLine() if shown and notebook else sys.stderr
+    return tqdm(file=file, disable=not shown, mininterval=0.5, ascii=False, ncols=100 if notebook else None, **options)
+
+
+class NotebookLine(io.TextIOBase):
+    """A file for tqdm that shows what is written in one notebook output, in place: a saved notebook keeps the last."""
+
+    handle = None
+
+    def write(self, text):
+        from IPython.display import display
+
+        line = {"text/plain": text.strip()}
+        if self.handle and text.strip():
+            self.handle.update(line, raw=True)
+        elif text.strip():
+            self.handle = display(line, raw=True, display_id=True)
 
 
 @contextlib.contextmanager

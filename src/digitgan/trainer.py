@@ -57,7 +57,7 @@ class Trainer:
         """Train to the last epoch, from the folder's last checkpoint if it has one; gives the history.
 
         The history is a list of one dict per epoch: losses, mean logits, seconds, images per second.
-        `callback(trainer)`, if any, is called before the first epoch and after each. Ctrl-C, the
+        `callback(trainer)`, if any, is called at the start and after each epoch. Ctrl-C, the
         notebook's stop button or `stop()` end the run after the current step with a whole
         checkpoint: call `train()` again to continue. Raises `Mistake` where the folder
         holds a run with other hyperparameters, FloatingPointError where a loss is not finite.
@@ -75,6 +75,8 @@ class Trainer:
         if not self._load_checkpoint():
             self._start_afresh()
             self._record(callback)
+        elif callback:
+            callback(self)
         bar = progress_bar(main, desc="training", unit="step", total=self.total, initial=self.step)
         with bar, on_interrupt(self.stop), torch.random.fork_rng():
             while self.step < self.total and not self.stopping:
