@@ -122,6 +122,7 @@ def test_stopped_and_resumed_is_the_same_to_the_bit(tiny, tmp_path, step):
     assert len(stopped.train()) == step // 8
     assert stopped.step == step and len(stopped.test(5)) == 5
     resumed = Trainer.resume(tmp_path / "stopped")
+    assert resumed.step == step  # not a step is lost
     losses = [(row["epoch"], row["generator_loss"]) for row in resumed.train()]
     assert same(unbroken, resumed)
     assert losses == [(row["epoch"], row["generator_loss"]) for row in history]
@@ -264,3 +265,14 @@ def test_checkpoints_hold_tensors_and_plain_values_only(finished):
     state = torch.load(finished.run_dir / "checkpoint.pt", weights_only=True)
     assert state["step"] == finished.step and json.dumps(state["history"])
     assert load_file(finished.run_dir / "generator.safetensors")
+
+
+def test_tensorboard_shows_losses_logits_and_digits(finished):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(finished.run_dir / "tensorboard"))
+    events.Reload()
+    assert {"discriminator_loss", "generator_loss", "real_logit", "fake_logit"} <= set(events.Tags()["scalars"])
+    assert set(events.Tags()["images"]) == {"generated", "real"}
+    last = events.Scalars("generator_loss")[-1]
+    assert last.step == finished.step and last.value == pytest.approx(finished.history[-1]["generator_loss"])

@@ -182,7 +182,7 @@ def _compare(fake, real_features, reader):
     from torchmetrics.image.fid import FrechetInceptionDistance
 
     features = reader.features(fake)
-    fid = FrechetInceptionDistance(feature=_Features(reader.num_features), normalize=True)
+    fid = FrechetInceptionDistance(feature=_Features(reader.num_features))
     fid.update(real_features, real=True), fid.update(features, real=False)
     with contextlib.redirect_stdout(io.StringIO()):  # it prints the two counts
         neighbours = compute_prdc(real_features.numpy(), features.numpy(), NEIGHBOURS)
