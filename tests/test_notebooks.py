@@ -1,5 +1,6 @@
 """Every notebook runs headlessly, from another folder, with the parameters that make it small."""
 
+import html
 import json
 import re
 import subprocess
@@ -57,3 +58,14 @@ def test_notebooks_are_committed_executed_and_tidy(path):
     assert all(re.fullmatch(r"\w+: \w+ = .+  # .+", line) for line in parameters.source.splitlines()[1:])
     told = json.dumps([c.outputs for c in code])
     assert '"error"' not in told and "widget-view" not in told and not re.search(r"/(home|root|tmp|Users)/", told)
+
+
+def test_the_readme_shows_the_figures_of_main():
+    notebook = nbformat.read(NOTEBOOKS / "main.ipynb", 4)
+    tables = [
+        o.data["text/html"] for c in notebook.cells for o in c.get("outputs", []) if "text/html" in o.get("data", {})
+    ]
+    rows = [html.unescape(row) for row in re.findall(r"<tr><td>(.*?)</td></tr>", tables[-1])]
+    assert len(rows) >= 6
+    for row in rows:
+        assert f"| {row.replace('</td><td>', ' | ')} |" in (NOTEBOOKS.parent / "README.md").read_text()
