@@ -24,7 +24,7 @@ def test_digits():
 @pytest.fixture
 def tiny():
     """Hyperparameters of a run that takes about a second."""
-    return Hyperparameters(epochs=2, limit=256, batch_size=32, width=16, keep_every=2, penalty_every=2)
+    return Hyperparameters(epochs=2, limit=256, batch_size=32, keep_every=2, penalty_every=2)
 
 
 @pytest.fixture(scope="session")

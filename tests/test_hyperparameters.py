@@ -4,6 +4,7 @@ import math
 import pytest
 
 from digitgan import SYSTEMS, Hyperparameters, Mistake
+from digitgan.common import ASSET
 from digitgan.hyperparameters import RULES, system
 
 
@@ -74,4 +75,14 @@ def test_every_rule_names_fields_that_exist_and_presets_obey():
     fields = vars(Hyperparameters())
     assert all(name in fields for names, *_ in RULES for name in names)
     assert SYSTEMS["cdcgan"] == Hyperparameters()
-    assert not SYSTEMS["dcgan"].conditional
+    conditional = {name for name, hp in SYSTEMS.items() if hp.conditional}
+    assert conditional == {"cdcgan", "cdcgan-multiply", "cdcgan-clipped", "cdcgan-gp"}
+
+
+def test_the_example_configurations_are_the_presets_at_their_learning_rates():
+    paths = sorted((ASSET / "configs").glob("*.json"))
+    assert len(paths) == 8
+    for path in paths:
+        name, lr = path.stem.split("-lr-")
+        expected = system(name, generator_lr=float(lr), discriminator_lr=float(lr))
+        assert Hyperparameters.from_json(path) == expected

@@ -17,6 +17,26 @@ def test_shapes_ranges_and_gradients(name):
     assert all(p.grad is not None for p in generator.parameters())
 
 
+PARAMETERS = {  # of generator and discriminator
+    "fcnn": (218_128, 100_609),
+    "cnn": (245_633, 21_381),
+}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameters_are_as_many_as_they_were(name):
+    assert tuple(sum(p.numel() for p in network.parameters()) for network in build(SYSTEMS[name])) == PARAMETERS[name]
+
+
+@pytest.mark.parametrize("name", [name for name, hp in SYSTEMS.items() if hp.conditional])
+def test_every_conditional_system_sees_the_label_on_both_sides(name):
+    generator, discriminator = (network.eval() for network in build(SYSTEMS[name]))
+    z = torch.randn(6, SYSTEMS[name].z_dim)
+    images = generator(z, Y)
+    assert not torch.equal(images, generator(z, Y.flip(0)))
+    assert not torch.equal(discriminator(images, Y), discriminator(images, Y.flip(0)))
+
+
 def test_labels_matter_where_they_should():
     for conditional in (True, False):
         generator, discriminator = build(Hyperparameters(conditional=conditional))
@@ -46,7 +66,7 @@ def test_pixels_there_and_back():
 
 
 def test_save_and_load_give_the_same_generator(tmp_path):
-    generator, _ = build(Hyperparameters(width=16, z_dim=8))
+    generator, _ = build(Hyperparameters(z_dim=8))
     generator(torch.randn(32, 8), torch.arange(32) % 10)  # moves BatchNorm's running statistics
     save_generator(generator, tmp_path / "g.safetensors")
     loaded = load_generator(tmp_path / "g.safetensors")

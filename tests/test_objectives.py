@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from digitgan.objectives import OBJECTIVES, gradient_penalty
+from digitgan.objectives import OBJECTIVES, PENALTIES
 
 REAL, FAKE = torch.tensor([2.0, -1.0, 0.5]), torch.tensor([1.0, 0.0, -3.0])
 
@@ -21,7 +21,7 @@ def test_relativistic_sees_only_differences_and_is_zero_sum_in_sign():
     assert torch.isclose(discriminator(REAL, FAKE), -torch.sigmoid(REAL - FAKE).log().mean())
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", ["non-saturating", "relativistic", "wasserstein"])
 def test_losses_fall_as_each_side_does_better(name):
     discriminator, generator = OBJECTIVES[name]
     assert discriminator(REAL + 1, FAKE - 1) < discriminator(REAL, FAKE)
@@ -34,10 +34,27 @@ def test_losses_stay_finite_for_sure_discriminators():
             assert loss(torch.tensor([1e4]), torch.tensor([-1e4])).isfinite()
 
 
-def test_gradient_penalty_of_a_linear_network_is_its_squared_norm_and_differentiable():
-    weight = torch.randn(784, requires_grad=True)
-    images = torch.randn(5, 1, 28, 28, requires_grad=True)
-    penalty = gradient_penalty(images.flatten(1) @ weight, images)
-    assert torch.isclose(penalty, weight.square().sum())
+class Slope(torch.nn.Module):
+    """A linear discriminator: its gradient is its weight everywhere."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.full((784,), norm / 28))
+
+    def forward(self, x, y):
+        return x.flatten(1) @ self.weight
+
+
+@pytest.mark.parametrize(("name", "expected"), [("zero-centred", 9.0), ("one-centred", 4.0)])
+def test_penalties_of_a_linear_discriminator_of_slope_three(name, expected):
+    discriminator = Slope(3.0)
+    penalty = PENALTIES[name](discriminator, torch.rand(5, 1, 28, 28), torch.rand(5, 1, 28, 28), torch.zeros(5))
+    assert penalty.item() == pytest.approx(expected, rel=1e-4)
     penalty.backward()
-    assert torch.allclose(weight.grad, 2 * weight, atol=1e-5)
+    assert (discriminator.weight.grad > 0).all()  # both would have it less steep
+
+
+def test_smoothing_is_cross_entropy_with_real_at_nine_tenths():
+    cross_entropy = torch.nn.BCEWithLogitsLoss()
+    expected = cross_entropy(REAL, torch.full((3,), 0.9)) + cross_entropy(FAKE, torch.zeros(3))
+    assert torch.isclose(OBJECTIVES["smoothed"][0](REAL, FAKE), expected)

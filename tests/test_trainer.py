@@ -95,6 +95,41 @@ def test_every_system_takes_a_real_step_and_samples(name, tmp_path):
     assert (trainer.test(12).labels >= 0).all() == SYSTEMS[name].conditional
 
 
+def test_clipping_bounds_the_discriminators_weights(tmp_path):
+    trainer = Trainer(SYSTEMS["cdcgan-clipped"].replace(epochs=1, limit=64, batch_size=32), tmp_path)
+    assert max(float(p.detach().abs().max()) for p in trainer.discriminator.parameters()) > 0.02
+    trainer.train()
+    assert max(float(p.detach().abs().max()) for p in trainer.discriminator.parameters()) <= 0.01
+
+
+def test_an_old_fault_freezes_batchnorm_after_the_first_epoch(tmp_path):
+    def statistics(eval_left_on):
+        seen = []
+        hp = SYSTEMS["cdcgan-multiply"].replace(epochs=2, limit=64, batch_size=32, eval_left_on=eval_left_on)
+        trainer = Trainer(hp, tmp_path / str(eval_left_on))
+        trainer.train(lambda t: seen.append(t.generator.net[2].running_mean.clone()))
+        return seen
+
+    start, first, second = statistics(True)
+    assert not torch.equal(start, first) and torch.equal(first, second)
+    assert not torch.equal(*statistics(False)[1:])
+
+
+def test_steps_of_either_side_are_as_many_as_asked(tiny, tmp_path):
+    taken = []
+
+    class Counting(Trainer):
+        def _update(self, optimizer, *rest):
+            taken.append("g" if optimizer is self.g_optimizer else "d")
+            super()._update(optimizer, *rest)
+
+    for changes, expected in (({}, "dg"), ({"generator_steps": 2}, "dgg"), ({"separate_steps": True}, "ddg")):
+        taken.clear()
+        hp = tiny.replace(epochs=1, limit=32, objective="non-saturating", **changes)
+        Counting(hp, tmp_path / expected).train()
+        assert "".join(taken) == expected
+
+
 def test_test_gives_the_labels_asked_for_and_leaves_modes_alone(finished):
     finished.averaged.module.train()
     assert finished.test(num=12).labels.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
@@ -224,7 +259,7 @@ def test_two_processes_train_one_generator(tmp_path):
         "PartialState(cpu=True)\n"
         "torch.set_num_threads(1)\n"
         "from digitgan import Hyperparameters, Trainer\n"
-        "t = Trainer(Hyperparameters(epochs=1, limit=128, batch_size=32, width=16, gamma=0.0), sys.argv[1])\n"
+        "t = Trainer(Hyperparameters(epochs=1, limit=128, batch_size=32, gamma=0.0), sys.argv[1])\n"
         "t.train()\n"
         "n, i = t.accelerator.num_processes, t.accelerator.process_index\n"
         "print(n, i, float(sum(p.double().sum() for p in t.generator.parameters())), flush=True)\n"

@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image, ImageDraw, ImageFont
 
 from .common import write_whole
+from .models import input_shapes
 
 REAL, FAKE, INK = "#3b6ea5", "#d1603d", "#333333"
 
@@ -119,16 +120,19 @@ def draw_networks(generator, discriminator, digit=None):
     label = " and label y" if hp.conditional else ""
     figure = Figure(figsize=(9, 6), layout="constrained")
     tops = figure.subplots(2, 1)
-    inputs = next(iter(generator.net.parameters())).shape[1]
-    text = f"z ({hp.z_dim})" + (f"\ny embedded ({hp.embedding_dim})" if hp.conditional else "")
+    inputs, channels = input_shapes(hp)
+    z, x, head = f"z ({hp.z_dim})", "x", "Linear"
+    if hp.conditional:
+        z += f" × y embedded ({hp.z_dim})" if hp.generator_label == "multiply" else f"\ny embedded ({hp.embedding_dim})"
+        x, head = ("x and\ny embedded", head) if channels == 2 else (x, head + "\n+ projection of y")
     pictures = (
-        (tops[0], generator, torch.zeros(1, inputs), text, f"Generator: latent z{label} to a digit", FAKE),
-        (tops[1], discriminator, torch.zeros(1, 1, 28, 28), "x", f"Discriminator: a digit x{label} to one logit", REAL),
+        (tops[0], generator, torch.zeros(1, inputs), z, f"Generator: latent z{label} to a digit", FAKE),
+        (tops[1], discriminator, torch.zeros(1, channels, 28, 28), x, f"Discriminator: x{label} to one logit", REAL),
     )
     for axes, network, x, text, title, colour in pictures:
         stages = network_stages(network.net, x, text)
         if network is discriminator:
-            stages.append(("Linear" + ("\n+ projection of y" if hp.conditional else ""), (1,)))
+            stages.append((head, (1,)))
         count = sum(p.numel() for p in network.parameters())
         axes.set_title(f"{title}  ({count:,} parameters)", loc="left", fontsize=11)
         _draw_stages(axes, stages, colour, digit)
@@ -156,5 +160,5 @@ def _draw_stages(axes, stages, colour, digit):
             axes.annotate(
                 "", (left - 0.15, 0), (right, 0), arrowprops={"arrowstyle": "->", "color": "#999999", "lw": 0.8}
             )
-    axes.set(xlim=(-0.2, 12.2), ylim=(-3.3, 1.8), aspect="equal")
+    axes.set(xlim=(-0.2, max(12.2, left)), ylim=(-3.3, 1.8), aspect="equal")
     axes.axis("off")

@@ -31,30 +31,40 @@ class Hyperparameters:
     [-1, 1]; a recipe that scales real digits otherwise lets the discriminator tell them by their range alone."""
 
     # ---- networks ----
-    networks: Literal["dcgan", "dcgan-strided"] = "dcgan"
+    networks: Literal["dcgan", "dcgan-strided", "multiply", "clipped", "fcnn", "cnn", "linear", "resize"] = "dcgan"
     """`dcgan-strided`: 7x7 -> 14x14 -> 28x28 by (transposed) convolutions of stride 2, as in Radford et al.,
     arXiv 1511.06434. `dcgan`: 7x7 -> 28x28 by one of stride 4, computed as convolution and pixel shuffle
-    (Shi et al., arXiv 1609.05158): all the work is done where the map is small and the channels are many."""
+    (Shi et al., arXiv 1609.05158): all the work is done where the map is small and the channels are many.
+    The others are those of older digit GANs, in `ancestors.py`."""
     conditional: bool = True
     """Whether both networks see the label (Mirza & Osindero, arXiv 1411.1784)."""
     z_dim: int = 64
     """Dimensions of the latent z, drawn from a standard normal."""
     embedding_dim: int = 32
     """Dimensions of the label's embedding beside z in the generator."""
-    width: int = 64
-    """Channels of the 7x7 map in both networks."""
+    generator_label: Literal["concatenate", "multiply"] = "concatenate"
+    """Whether the label's embedding is put beside z, or z is multiplied by it (its dimension is then z_dim)."""
+    discriminator_label: Literal["projection", "channel"] = "projection"
+    """`projection`: Miyato & Koyama, arXiv 1802.05637. `channel`: the label's embedding as a second image."""
 
     # ---- objective ----
-    objective: Literal["non-saturating", "relativistic"] = "relativistic"
-    """`non-saturating`: Goodfellow et al., arXiv 1406.2661. `relativistic`: each real digit paired with a
-    generated one of the same label (R3GAN, arXiv 2501.05441); it covers the data where the other collapses."""
+    objective: Literal["non-saturating", "smoothed", "wasserstein", "relativistic"] = "relativistic"
+    """`non-saturating`: Goodfellow et al., arXiv 1406.2661 (binary cross-entropy); `smoothed`: the same with real
+    digits called 0.9 real. `wasserstein`: arXiv 1701.07875. `relativistic`: each real digit paired with a
+    generated one of the same label (R3GAN, arXiv 2501.05441); it covers the data where the others collapse."""
+    penalty: Literal["zero-centred", "one-centred"] = "zero-centred"
+    """What keeps the discriminator's slopes in bounds. `zero-centred`: (R1 + R2) / 2, at real and generated digits
+    (arXiv 2501.05441, eq. 4). `one-centred`: WGAN-GP's, between them (arXiv 1704.00028)."""
     gamma: float = 0.2
-    """Weight of the zero-centred gradient penalties R1 + R2 (arXiv 2501.05441, eq. 4); 0 leaves them out."""
+    """Weight of the penalty; 0 leaves it out."""
     gamma_end: float = 0.02
     """What gamma falls to at the end of a cosine schedule: early it steadies, late it would blur."""
     penalty_every: int = 8
     """Steps from one penalty to the next, each weighted by this number (StyleGAN2's lazy regularisation,
     arXiv 1912.04958): double backward costs three plain steps."""
+    clip: float = 0.0
+    """Bound of the discriminator's weights after each of its steps, the first way to bound its slopes
+    (arXiv 1701.07875); 0 for none."""
 
     # ---- optimiser ----
     epochs: int = 16
@@ -69,6 +79,13 @@ class Hyperparameters:
     """Adam's momentum: none, since the two networks chase each other (arXiv 2501.05441; DCGAN took 0.5)."""
     beta2: float = 0.99
     """Adam's memory of squared gradients: short, since they change as the other network learns (arXiv 1912.04958)."""
+    generator_steps: int = 1
+    """Generator steps per discriminator step."""
+    separate_steps: bool = False
+    """Whether the discriminator takes one step for the real digits and another for the generated ones."""
+    eval_left_on: bool = False
+    """Leave the generator in eval mode after the first epoch's pictures, its BatchNorm frozen: a fault that one
+    old recipe has, kept there to be seen."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """`cosine`: learning rates fall to 0, and gamma to `gamma_end`, along half a cosine over the whole run."""
 
@@ -136,11 +153,11 @@ class Hyperparameters:
 
 RULES = [  # field names, the rule in words, the rule
     (("epochs", "seed", "keep_every"), "0 or more", lambda v: 0 <= v < 2**31),
-    (("limit", "z_dim", "embedding_dim", "width", "penalty_every"), "1 or more", lambda v: v >= 1),
+    (("limit", "z_dim", "embedding_dim", "generator_steps", "penalty_every"), "1 or more", lambda v: v >= 1),
     (("batch_size",), "2 or more (BatchNorm compares digits)", lambda v: v >= 2),
     (("generator_lr", "discriminator_lr", "ema_ramp"), "above 0 and at most 1", lambda v: 0 < v <= 1),
     (("beta1", "beta2"), "at least 0 and below 1", lambda v: 0 <= v < 1),
-    (("gamma", "gamma_end", "ema_half_life"), "a finite number, 0 or more", lambda v: 0 <= v < math.inf),
+    (("gamma", "gamma_end", "clip", "ema_half_life"), "a finite number, 0 or more", lambda v: 0 <= v < math.inf),
     (("dataset",), "a plain name", lambda v: bool(v) and not set(v) & set("/\\") and v not in (".", "..")),
     (
         ("real_range",),
@@ -149,20 +166,38 @@ RULES = [  # field names, the rule in words, the rule
     ),
 ]
 
+
+def _classic(networks, lr, **changes):
+    """What the older systems have in common: cross-entropy, no penalty, no schedule, torch's Adam."""
+    common = {"objective": "non-saturating", "gamma": 0.0, "beta1": 0.9, "beta2": 0.999, "schedule": "constant"}
+    return Hyperparameters(networks=networks, **{"generator_lr": lr, "discriminator_lr": lr} | common | changes)
+
+
+_CLIPPED = {"z_dim": 100, "embedding_dim": 10, "discriminator_label": "channel", "batch_size": 64}
+
+# fmt: off
 SYSTEMS = {
     "cdcgan": Hyperparameters(),
-    "dcgan": Hyperparameters(  # Radford et al., arXiv 1511.06434: their optimiser, the original objective
-        networks="dcgan-strided",
-        conditional=False,
-        objective="non-saturating",
-        gamma=0.0,
-        generator_lr=2e-4,
-        discriminator_lr=2e-4,
-        beta1=0.5,
-        beta2=0.999,
-        schedule="constant",
-    ),
+    # Radford et al., arXiv 1511.06434: their optimiser, no labels.
+    "dcgan": _classic("dcgan-strided", 2e-4, conditional=False, beta1=0.5),
+    # Faults kept: real digits normalised by their mean 0.1307 and deviation 0.3081, outside tanh's range;
+    # the generator left in eval mode after its first test; a learning rate that needs days.
+    "cdcgan-multiply": _classic(
+        "multiply", 1e-5, generator_label="multiply", discriminator_label="channel", z_dim=100, beta1=0.5,
+        batch_size=16, epochs=25, generator_steps=2, real_range=(-0.4242, 2.8215), eval_left_on=True),
+    # Fault kept: clipping bounds slopes for a Wasserstein loss; under cross-entropy it only weakens D.
+    "cdcgan-clipped": _classic("clipped", 2e-4, clip=0.01, **_CLIPPED),
+    # The loss that bounded slopes are for, and WGAN-GP's penalty (lambda 10) in place of clipping; one D step a G step.
+    "cdcgan-gp": _classic(
+        "clipped", 2e-4, objective="wasserstein", penalty="one-centred", gamma=10.0, gamma_end=10.0, penalty_every=1,
+        **_CLIPPED),
+    "fcnn": _classic("fcnn", 5e-4, conditional=False, batch_size=32, epochs=50),
+    "cnn": _classic("cnn", 5e-4, conditional=False, batch_size=32, epochs=50),
+    "linear": _classic("linear", 2e-3, conditional=False, z_dim=100, batch_size=64, objective="smoothed"),
+    "resize": _classic(
+        "resize", 1e-4, discriminator_lr=3e-4, conditional=False, z_dim=100, separate_steps=True),
 }
+# fmt: on
 
 
 def system(name, **changes):

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
+from . import ancestors
 from .common import ASSET, Mistake, write_whole
 from .hyperparameters import Hyperparameters
 
@@ -24,46 +25,52 @@ CLASSES = 10
 class Generator(nn.Module):
     """generator(z, y): z (B, z_dim) float32, y (B,) int64 in 0..9 -> images (B, 1, 28, 28) in [-1, 1].
 
-    An unconditional one takes y and ignores it.
+    The label's embedding is put beside z, or z is multiplied by it. An unconditional one takes y and ignores it.
     """
 
     def __init__(self, net, hyperparameters):
         super().__init__()
-        self.hyperparameters = hyperparameters
-        self.embedding = nn.Embedding(CLASSES, hyperparameters.embedding_dim) if hyperparameters.conditional else None
+        hp = self.hyperparameters = hyperparameters
+        self.multiplied = hp.generator_label == "multiply"
+        dim = hp.z_dim if self.multiplied else hp.embedding_dim
+        self.embedding = nn.Embedding(CLASSES, dim) if hp.conditional else None
         self.net = net
 
     def forward(self, z, y):
         if self.embedding is not None:
-            z = torch.cat([z, self.embedding(y)], 1)  # (B, z_dim + embedding_dim)
+            embedded = self.embedding(y)  # (B, embedding_dim)
+            z = z * embedded if self.multiplied else torch.cat([z, embedded], 1)
         return self.net(z)  # (B, 1, 28, 28)
 
 
 class Discriminator(nn.Module):
     """discriminator(x, y): x (B, 1, 28, 28), y (B,) int64 in 0..9 -> logits (B,), positive for "real".
 
-    The label enters by projection (arXiv 1802.05637): how well the features agree with the
-    label's embedding is added to how real they look. An unconditional one ignores y.
+    The label enters by projection (arXiv 1802.05637), how well the features agree with its
+    embedding being added to how real they look, or as a second channel of the image. An unconditional one ignores y.
     """
 
     def __init__(self, net, features, hyperparameters):
         super().__init__()
         self.net = net
         self.realness = nn.Linear(features, 1)
-        self.embedding = nn.Embedding(CLASSES, features) if hyperparameters.conditional else None
+        self.channel = hyperparameters.discriminator_label == "channel"
+        dim = 28 * 28 if self.channel else features
+        self.embedding = nn.Embedding(CLASSES, dim) if hyperparameters.conditional else None
 
     def forward(self, x, y):
+        if self.embedding is not None and self.channel:
+            x = torch.cat([x, self.embedding(y).unflatten(1, (1, 28, 28))], 1)  # (B, 2, 28, 28)
         features = self.net(x)  # (B, features)
         logits = self.realness(features).squeeze(1)  # (B,)
-        if self.embedding is not None:
+        if self.embedding is not None and not self.channel:
             logits = logits + (features * self.embedding(y)).sum(1)
         return logits
 
 
-def dcgan(hp):
+def dcgan(inputs, channels, c=64):
     """The default: one stride of 4 between 7x7 and 28x28. A convolution to 16 channels and a pixel
     shuffle are one transposed convolution of stride 4 and kernel 12, twice as fast on a CPU."""
-    c, inputs = hp.width, hp.z_dim + hp.embedding_dim * hp.conditional
     generator = nn.Sequential(
         nn.Linear(inputs, c * 7 * 7), nn.Unflatten(1, (c, 7, 7)),  # (B, 64, 7, 7)
         nn.BatchNorm2d(c), nn.ReLU(),
@@ -73,16 +80,15 @@ def dcgan(hp):
         nn.Tanh(),
     )  # fmt: skip
     discriminator = nn.Sequential(
-        nn.PixelUnshuffle(4), nn.Conv2d(16, c, 3, padding=1), nn.LeakyReLU(0.2),  # (B, 64, 7, 7)
+        nn.PixelUnshuffle(4), nn.Conv2d(16 * channels, c, 3, padding=1), nn.LeakyReLU(0.2),  # (B, 64, 7, 7)
         nn.Conv2d(c, 2 * c, 3, stride=2, padding=1), nn.LeakyReLU(0.2),  # (B, 128, 4, 4)
         nn.Flatten(), nn.Linear(2 * c * 4 * 4, 128), nn.LeakyReLU(0.2),  # (B, 128)
     )  # fmt: skip
     return generator, discriminator, 128
 
 
-def dcgan_strided(hp):
+def dcgan_strided(inputs, channels, c=64):
     """The classic: two strides of 2 each way."""
-    c, inputs = hp.width, hp.z_dim + hp.embedding_dim * hp.conditional
     generator = nn.Sequential(
         nn.Linear(inputs, c * 7 * 7), nn.Unflatten(1, (c, 7, 7)),  # (B, 64, 7, 7)
         nn.BatchNorm2d(c), nn.ReLU(),
@@ -94,7 +100,7 @@ def dcgan_strided(hp):
         nn.Tanh(),
     )  # fmt: skip
     discriminator = nn.Sequential(
-        nn.Conv2d(1, c // 2, 4, stride=2, padding=1), nn.LeakyReLU(0.2),  # (B, 32, 14, 14)
+        nn.Conv2d(channels, c // 2, 4, stride=2, padding=1), nn.LeakyReLU(0.2),  # (B, 32, 14, 14)
         nn.Conv2d(c // 2, c, 4, stride=2, padding=1), nn.LeakyReLU(0.2),  # (B, 64, 7, 7)
         nn.Conv2d(c, 2 * c, 3, stride=2, padding=1), nn.LeakyReLU(0.2),  # (B, 128, 4, 4)
         nn.Flatten(), nn.Linear(2 * c * 4 * 4, 128), nn.LeakyReLU(0.2),  # (B, 128)
@@ -102,13 +108,31 @@ def dcgan_strided(hp):
     return generator, discriminator, 128
 
 
-NETWORKS = {"dcgan": dcgan, "dcgan-strided": dcgan_strided}
+NETWORKS = {"dcgan": dcgan, "dcgan-strided": dcgan_strided} | {
+    function.__name__: function
+    for function in (
+        ancestors.multiply,
+        ancestors.clipped,
+        ancestors.fcnn,
+        ancestors.cnn,
+        ancestors.linear,
+        ancestors.resize,
+    )
+}
 
 
 def build(hyperparameters):
     """(generator, discriminator), untrained, with weights drawn from torch's global random state."""
-    generator, discriminator, features = NETWORKS[hyperparameters.networks](hyperparameters)
-    return Generator(generator, hyperparameters), Discriminator(discriminator, features, hyperparameters)
+    hp = hyperparameters
+    inputs, channels = input_shapes(hp)
+    generator, discriminator, features = NETWORKS[hp.networks](inputs, channels)
+    return Generator(generator, hp), Discriminator(discriminator, features, hp)
+
+
+def input_shapes(hp):
+    """(length of what enters the generator's net, channels of what enters the discriminator's), labels included."""
+    beside = hp.embedding_dim if hp.conditional and hp.generator_label == "concatenate" else 0
+    return hp.z_dim + beside, 2 if hp.conditional and hp.discriminator_label == "channel" else 1
 
 
 def to_pixels(images):

@@ -1,4 +1,4 @@
-"""Adversarial objectives as pure functions of logits (B,), and the gradient penalty.
+"""Adversarial objectives as pure functions of logits (B,), and the gradient penalties.
 
 A discriminator gives one logit per image: positive means "real". Each loss takes the
 logits of real digits and of generated ones, in the same order of labels, and gives the
@@ -30,18 +30,50 @@ def relativistic_generator(real, fake):
     return softplus(real - fake).mean()
 
 
-def gradient_penalty(logits, images):
-    """Mean of the squared norm of d logits / d images (Mescheder et al., arXiv 1801.04406).
+def smoothed_discriminator(real, fake):
+    """The non-saturating game with real digits called 0.9 real (Salimans et al., arXiv 1606.03498, section 3.4)."""
+    return (0.9 * softplus(-real) + 0.1 * softplus(real)).mean() + softplus(fake).mean()
 
-    On real images this is R1, on generated ones R2. `images` (B, 1, 28, 28) must require
-    gradients and `logits` (B,) must have been computed from them; the result can be
-    differentiated again. The whole term of the discriminator's loss is gamma / 2 * (R1 + R2).
-    """
-    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
-    return gradient.square().sum((1, 2, 3)).mean()
+
+def wasserstein_discriminator(real, fake):
+    """D(G(z)) - D(x): the negated distance that a D of bounded slope measures (Arjovsky et al., arXiv 1701.07875)."""
+    return (fake - real).mean()
+
+
+def wasserstein_generator(real, fake):
+    """-D(G(z))."""
+    return -fake.mean()
 
 
 OBJECTIVES = {  # name -> (discriminator's loss, generator's loss)
     "non-saturating": (non_saturating_discriminator, non_saturating_generator),
+    "smoothed": (smoothed_discriminator, non_saturating_generator),
+    "wasserstein": (wasserstein_discriminator, wasserstein_generator),
     "relativistic": (relativistic_discriminator, relativistic_generator),
 }
+
+
+def squared_slopes(logits, images):
+    """Squared norms of d logits / d images, (B,), which can be differentiated again.
+
+    `images` (B, 1, 28, 28) must require gradients and `logits` (B,) have been computed from them.
+    """
+    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return gradient.square().sum((1, 2, 3))
+
+
+def zero_centred_penalty(discriminator, real, fake, y):
+    """(R1 + R2) / 2: slopes at real digits (R1) and at generated ones (R2) are drawn to 0
+    (Mescheder et al., arXiv 1801.04406; arXiv 2501.05441, eq. 4)."""
+    x = torch.cat([real, fake]).detach().requires_grad_()  # (2B, 1, 28, 28)
+    return squared_slopes(discriminator(x, torch.cat([y, y])), x).mean()
+
+
+def one_centred_penalty(discriminator, real, fake, y):
+    """WGAN-GP: slopes between each real digit and a generated one are drawn to 1 (Gulrajani et al., arXiv 1704.00028)."""
+    share = torch.rand(len(real), 1, 1, 1).to(real.device)
+    x = torch.lerp(fake, real, share).detach().requires_grad_()  # (B, 1, 28, 28)
+    return (squared_slopes(discriminator(x, y), x).add(1e-12).sqrt() - 1).square().mean()
+
+
+PENALTIES = {"zero-centred": zero_centred_penalty, "one-centred": one_centred_penalty}

@@ -22,7 +22,7 @@ from .figures import progression_gif
 from .handwriting import draw_latents, generate
 from .hyperparameters import Hyperparameters
 from .models import build, computes_bf16, from_pixels, save_generator
-from .objectives import OBJECTIVES, gradient_penalty
+from .objectives import OBJECTIVES, PENALTIES
 
 HANDS = 8  # rows of the progress pictures: one latent writes the ten digits of a row
 SUMS = ("discriminator_loss", "generator_loss", "real_logit", "fake_logit", "penalty", "seconds", "cpu_seconds")
@@ -113,30 +113,40 @@ class Trainer:
         progress = self.step / self.total if hp.schedule == "cosine" else 0.0
         falling = (1 + math.cos(math.pi * progress)) / 2  # from 1 to 0 over the run
         gamma = hp.gamma_end + (hp.gamma - hp.gamma_end) * falling if hp.gamma else 0.0
-        penalised = gamma > 0 and self.step % hp.penalty_every == 0
         x = from_pixels(x, hp.real_range)  # (B, 1, 28, 28)
-        z1, z2 = torch.randn(2, len(y), hp.z_dim).to(self.device)
+        self.generator.train(not (hp.eval_left_on and self.history))
 
         # (1) Update D: tell each real digit from the generated one it is paired with
-        with torch.no_grad(), self._autocast():
-            fake = self.generator(z1, y).float()
-        if penalised:  # gradients of logits with respect to images, in float32
-            x.requires_grad_(), fake.requires_grad_()
-        with self._autocast(not penalised):
+        with self._autocast():
+            with torch.no_grad():
+                fake = self.generator(self._latents(y), y).float()
             real_logits, fake_logits = self.discriminator(x, y).float(), self.discriminator(fake, y).float()
-        d_loss, penalty = discriminator_loss(real_logits, fake_logits), torch.zeros(())
-        if penalised:
-            penalty = gradient_penalty(real_logits, x) + gradient_penalty(fake_logits, fake)
-        self._update(self.d_optimizer, d_loss + gamma / 2 * hp.penalty_every * penalty, hp.discriminator_lr * falling)
+        if hp.separate_steps:  # a logit of infinity adds nothing to the loss
+            infinity = torch.full_like(real_logits, torch.inf)
+            self._update(self.d_optimizer, discriminator_loss(real_logits, -infinity), hp.discriminator_lr * falling)
+            with self._autocast():
+                fake_logits = self.discriminator(fake, y).float()
+            d_loss = discriminator_loss(infinity, fake_logits)
+        else:
+            d_loss = discriminator_loss(real_logits, fake_logits)
+        penalty = torch.zeros(())
+        if gamma and self.step % hp.penalty_every == 0:  # in float32: it is a difference of small numbers
+            penalty = PENALTIES[hp.penalty](self.discriminator, x, fake, y)
+        self._update(self.d_optimizer, d_loss + gamma * hp.penalty_every * penalty, hp.discriminator_lr * falling)
+        if hp.clip:
+            with torch.no_grad():
+                for weights in self.discriminator.parameters():
+                    weights.clamp_(-hp.clip, hp.clip)
 
         # (2) Update G: make D take the generated digits for real
         self.discriminator.requires_grad_(False)
-        with self._autocast():
-            with torch.no_grad():
-                real_again = self.discriminator(x, y).float()
-            fake_again = self.discriminator(self.generator(z2, y), y).float()
-        g_loss = generator_loss(real_again, fake_again)
-        self._update(self.g_optimizer, g_loss, hp.generator_lr * falling)
+        for _ in range(hp.generator_steps):
+            with self._autocast():
+                with torch.no_grad():  # only pairs need the real digits again
+                    real_again = self.discriminator(x, y).float() if hp.objective == "relativistic" else None
+                fake_again = self.discriminator(self.generator(self._latents(y), y), y).float()
+            g_loss = generator_loss(real_again, fake_again)
+            self._update(self.g_optimizer, g_loss, hp.generator_lr * falling)
         self.discriminator.requires_grad_(True)
 
         # (3) Average G's weights
@@ -164,6 +174,9 @@ class Trainer:
         return self.step * self.hyperparameters.batch_size
 
     # ---- the parts of a step ----
+
+    def _latents(self, y):
+        return torch.randn(len(y), self.hyperparameters.z_dim).to(self.device)
 
     def _seed(self, position, stream=0):
         return (self.hyperparameters.seed << 32) + (position << 1 | stream) + (self.accelerator.process_index << 31)
