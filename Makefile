@@ -12,10 +12,13 @@ lint: .venv/ready      ## ruff over code and notebooks
 	$(BIN)/ruff check && $(BIN)/ruff format --check
 lab: .venv/ready      ## open JupyterLab on main.ipynb
 	$(BIN)/jupyter lab notebooks/main.ipynb
-assets: .venv/ready      ## make anew what is committed of main.ipynb, its generator and pictures (wants Chromium)
+assets: .venv/ready      ## make anew the committed notebooks, generators and pictures (half an hour; wants Chromium)
 	rm -rf runs/main && $(BIN)/digitgan run notebooks/main.ipynb --in-place
 	cp runs/main/progression.gif asset/ && cp runs/main/generator.safetensors asset/pretrained/cdcgan.safetensors
 	$(BIN)/python -m pytest tests/test_browser.py --screenshots runs/screenshots && cp runs/screenshots/picker.png asset/
+	rm -rf runs/compare && $(BIN)/digitgan run notebooks/compare.ipynb --in-place
+	cp runs/compare/compare.png runs/compare/compare.gif runs/compare/pipeline.png asset/
+	for s in fcnn cnn; do cp runs/compare/$$s-120s/generator.safetensors asset/pretrained/$$s.safetensors; done
 clean:      ## forget the environment; runs/ stays
 	rm -rf .venv
 .venv/ready: pyproject.toml

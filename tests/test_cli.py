@@ -1,14 +1,18 @@
+import csv
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+import torchvision
 from PIL import Image
 
-from digitgan import Hyperparameters
+from digitgan import Hyperparameters, load_digits
 from digitgan.cli import main
+from digitgan.scorecard import load_reader
 
 
 def call(monkeypatch, capsys, *arguments):
@@ -25,7 +29,7 @@ def cli(monkeypatch, capsys, tmp_path):
     return lambda *arguments: call(monkeypatch, capsys, *arguments)
 
 
-SMALL = ("--epochs", 1, "--limit", 64, "--batch-size", 32, "--width", 16)
+SMALL = ("--epochs", 1, "--limit", 64, "--batch-size", 32)
 
 
 def test_train_and_resume(cli, tmp_path):
@@ -34,7 +38,7 @@ def test_train_and_resume(cli, tmp_path):
     asked = Hyperparameters.from_json("runs/dcgan/hyperparameters.json")
     assert not asked.conditional and asked.limit == 64
     assert cli("train", "--resume", "runs/dcgan")[0] == 0
-    Path("mine.json").write_text('{"epochs": 1, "limit": 64, "width": 16}')
+    Path("mine.json").write_text('{"epochs": 1, "limit": 64}')
     assert cli("train", "--config", "mine.json", "--seed", 4)[0] == 0
     assert Hyperparameters.from_json("runs/mine/hyperparameters.json").seed == 4
 
@@ -62,6 +66,9 @@ def test_generate(cli):
         (("train", "--resume", "none", "--epochs", "3"), "--resume"),
         (("train", "--dataset", "mine", "--data-dir", "."), "no IDX files"),
         (("run", "none.ipynb"), "none.ipynb: no such notebook"),
+        (("run", "none.ipynb", "-p", "a", "1", "2"), "none.ipynb: no such notebook"),
+        (("export", "--out", "x", "--count", "0"), "must be 1 or more"),
+        (("export", "--out", "/proc/none"), "/proc/none"),
         (("score", "--num", "3"), "100 or more"),
         (("nonsense",), "nonsense"),
         ((), "train"),
@@ -100,6 +107,41 @@ def test_run_tells_a_failing_cell_in_one_line(cli):
     assert code == 2 and "epochs = -1: must be" in line and "runs/n/n.ipynb" in line
     write_notebook("n.ipynb", "x: int = 1", "1 / 0")
     assert cli("run", "n.ipynb")[0] == 1
+
+
+def test_several_values_run_every_combination_and_go_on_where_they_were(cli, tmp_path):
+    write_notebook(
+        "n.ipynb",
+        "a: int = 1\nb: str = 'x'\nrun_dir: str = ''",
+        "from pathlib import Path\nlog = Path('log.txt')\nlog.write_text(log.read_text() + f'{a}{b} ')",
+        "assert a != 3 or Path('mended').exists()",
+        "Path(run_dir, 'scorecard.json').write_text(f'{{\"fid\": {a}.5}}')",
+    )
+    Path("log.txt").write_text("")
+    sweep = ("run", "n.ipynb", "-p", "a", 2, 3, "-p", "b", "x", "y", "--output", "s")
+    code, out, _ = cli(*sweep)
+    assert code == 1 and Path("log.txt").read_text().split() == ["2x", "2y", "3x", "3y"]
+    assert out.count("failed: digitgan: n.ipynb: AssertionError") == 4  # told at once, and in the table
+    rows = list(csv.DictReader(Path("s/table.csv").read_text().splitlines()))
+    assert [(row["a"], row["b"], row["fid"], row["status"][:6]) for row in rows] == [
+        ("2", "x", "2.5", "done"), ("2", "y", "2.5", "done"), ("3", "x", "", "failed"), ("3", "y", "", "failed"),
+    ]  # fmt: skip
+    Path("mended").touch()
+    assert cli(*sweep, "--jobs", 2)[0] == 0
+    assert sorted(Path("log.txt").read_text().split()[4:]) == ["3x", "3y"]
+    assert (tmp_path / "s" / "a=2,b=x" / "n.ipynb").is_file()
+    code, _, err = cli("run", "n.ipynb", "-p", "a", 2, "three")
+    assert code == 2 and "a = three: must be of type int" in err
+
+
+def test_export_is_an_mnist_that_torchvision_reads(cli, tmp_path):
+    assert cli("export", "--out", "synthetic", "--count", 1030, "--test-count", 20)[0] == 0
+    for train, count in ((True, 1030), (False, 20)):
+        read = torchvision.datasets.MNIST("synthetic", train=train)
+        assert len(read) == count and read.targets[:12].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
+    digits = load_digits("MNIST", data_dir="synthetic")
+    assert (load_reader().read(digits) == digits.labels).mean() > 0.95
+    assert len(np.unique(digits.images, axis=0)) > 1000  # later batches are not the first again
 
 
 def test_run_in_place_leaves_no_widget_state(cli):

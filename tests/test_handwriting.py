@@ -42,7 +42,7 @@ def test_bad_requests_are_refused(generator):
 
 
 def test_the_network_is_left_in_the_mode_it_was_found_in():
-    generator, _ = build(Hyperparameters(width=16))
+    generator, _ = build(Hyperparameters())
     before = {name: value.clone() for name, value in generator.state_dict().items()}
     for mode in (True, False):
         generator.train(mode)
@@ -62,7 +62,7 @@ def test_a_number_is_written_in_one_hand(generator):
 
 
 def test_unconditional_generators_give_digits_without_labels():
-    generator, _ = build(Hyperparameters(conditional=False, width=16))
+    generator, _ = build(Hyperparameters(conditional=False))
     assert generate(generator, [1, 2], seed=0).labels.tolist() == [-1, -1]
     with pytest.raises(Mistake, match="unconditional"):
         write(generator, "12")

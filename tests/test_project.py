@@ -12,7 +12,8 @@ import digitgan
 
 ROOT = Path(__file__).parents[1]
 FLOORS = """
-    common hyperparameters digits models objectives handwriting figures runfolder console trainer scorecard widgets cli
+    common console hyperparameters digits ancestors models objectives handwriting figures runfolder trainer
+    scorecard widgets notebooks cli
 """.split()
 
 
@@ -57,4 +58,4 @@ def test_environment_and_pyproject_agree():
 def test_the_source_stays_thin():
     lines = {path.stem: len(path.read_text().splitlines()) for path in (ROOT / "src/digitgan").glob("*.py")}
     assert sum(lines[name] for name in ("hyperparameters", "models", "objectives", "trainer")) <= 900
-    assert sum(lines.values()) <= 2000
+    assert sum(lines.values()) <= 2200

@@ -1,7 +1,6 @@
 """The command line: arguments in, calls out. `digitgan --help` does not wait for torch."""
 
 import argparse
-import ast
 import contextlib
 import io
 import json
@@ -11,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from .common import Mistake, write_whole
+from .common import Mistake, complain
 from .hyperparameters import Hyperparameters, system
 
 
@@ -27,19 +26,14 @@ def main():
         sys.exit(complain("interrupted", 130))
 
 
-def complain(error, code):
-    print("digitgan:", " ".join(str(error).split()), file=sys.stderr)
-    return code
-
-
 def parse(arguments):
     """The call that the arguments ask for, ready to be made. Raises `Mistake` in one line."""
-    commands = {"train": train_from(preset(arguments)), "run": run, "generate": generate, "score": score}
+    commands = {"train": train_from(preset(arguments)), "run": run, "generate": generate}
     told = io.StringIO()
     try:
         with contextlib.redirect_stderr(told):
             return tyro.extras.subcommand_cli_from_dict(
-                commands | {"reader": reader},
+                commands | {"export": export, "score": score, "reader": reader},
                 prog="digitgan",
                 description="Train, measure and play with generators of handwritten digits.",
                 args=arguments,
@@ -105,69 +99,38 @@ def train_from(start):
 
 def run(
     notebook: tyro.conf.Positional[Path],
-    parameter: Annotated[tyro.conf.UseAppendAction[tuple[tuple[str, str], ...]], tyro.conf.arg(aliases=["-p"])] = (),
+    parameter: Annotated[tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]], tyro.conf.arg(aliases=["-p"])] = (),
     output: Path | None = None,
+    jobs: int = 1,
     in_place: bool = False,
 ):
     """Execute a notebook from top to bottom: papermill, with the parameters' names checked first.
 
+    Several values for a parameter (-p lr 0.1 0.2) run every combination, each in a folder of its own, and end in
+    one table. What is done already is not run again, what fails does not stop the rest.
+
     Args:
         notebook: The notebook.
-        parameter: A parameter's name and value; may be given several times.
-        output: Where the executed notebook goes; runs/<notebook>/<notebook>.ipynb if left out.
+        parameter: A parameter's name and its value, or several values; may be given several times.
+        output: Where the executed notebook goes, a folder for several; runs/<notebook> if left out.
+        jobs: How many to run at a time.
         in_place: Write it back into NOTEBOOK, as it is committed: without widget state.
     """
-    return lambda: execute(notebook, dict(parameter), output, in_place)
 
+    def call():
+        from .notebooks import execute, sweep
 
-def execute(notebook, values, output=None, in_place=False):
-    import nbformat
-    import papermill
+        grid = {name: values for name, *values in parameter}
+        for name, values in grid.items():
+            if not values:
+                raise Mistake(f"-p {name}: must be followed by a value")
+        if all(len(values) == 1 for values in grid.values()):
+            return execute(notebook, {name: value for name, (value,) in grid.items()}, output, in_place)
+        if in_place or jobs < 1:
+            raise Mistake(f"--jobs {jobs}, --in-place {in_place}: several values go to folders, 1 or more at a time")
+        return sweep(notebook, grid, output or Path("runs") / f"{notebook.stem}-sweep", jobs)
 
-    if not notebook.is_file():
-        raise FileNotFoundError(f"{notebook}: no such notebook")
-    known = papermill.inspect_notebook(str(notebook))
-    parameters = {name: as_asked(name, text, known, notebook) for name, text in values.items()}
-    output = output or Path("runs") / notebook.stem / notebook.name
-    output.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        papermill.execute_notebook(str(notebook), str(output), parameters, cwd=".")
-    except papermill.PapermillExecutionError as error:
-        code = 2 if error.ename == "Mistake" else 1
-        return complain(f"{notebook}: {error.ename}: {error.evalue} (cell {error.exec_count}; see {output})", code)
-    if in_place:
-        write_whole(notebook, nbformat.writes(tidy(nbformat.read(output, 4))).encode())
-    print(f"see {notebook if in_place else output}")
-    return 0
-
-
-def as_asked(name, text, known, notebook):
-    """A parameter's value, of the type that the notebook's parameters cell gives it."""
-    if name not in known:
-        raise Mistake(f"{name}: no such parameter in {notebook}; there are {', '.join(known)}")
-    kind = known[name]["inferred_type_name"]
-    if kind in ("str", "None"):
-        return text
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        value = text
-    if type(value).__name__ != kind and (type(value), kind) != (int, "float"):
-        raise Mistake(f"{name} = {text}: must be of type {kind}, as in {notebook}")
-    return value
-
-
-def tidy(notebook):
-    """A notebook as it is committed: pictures and tables stay, widget state and papermill's notes go."""
-    for key in ("papermill", "widgets"):
-        notebook.metadata.pop(key, None)
-    for cell in notebook.cells:
-        for key in ("papermill", "execution"):
-            cell.metadata.pop(key, None)
-        for output in cell.get("outputs", []):
-            if "image/png" in output.get("data", {}):
-                output.data.pop("application/vnd.jupyter.widget-view+json", None)
-    return notebook
+    return call
 
 
 def generate(
@@ -216,6 +179,31 @@ def score(generator: Path | None = None, num: int = 10_000, seed: int = 0):
         from .scorecard import score as judge
 
         print(judge(make(load_generator(generator), np.arange(num) % 10, seed), seed=seed))
+
+    return call
+
+
+def export(out: Path, count: int = 60_000, test_count: int = 10_000, generator: Path | None = None, seed: int = 0):
+    """Write a synthetic MNIST, which torchvision.datasets.MNIST(OUT) reads: uncompressed IDX files in OUT/MNIST/raw.
+
+    Args:
+        out: The folder.
+        count: Training digits, with balanced labels.
+        test_count: Test digits.
+        generator: A generator.safetensors; the repository's own if left out.
+        seed: Of the latents.
+    """
+
+    def call():
+        if min(count, test_count) < 1:
+            raise Mistake(f"--count {count}, --test-count {test_count}: must be 1 or more")
+        from .digits import write_idx
+        from .handwriting import stream
+        from .models import load_generator
+
+        network = load_generator(generator)
+        write_idx(out, stream(network, count, seed), count, train=True)
+        print(f"see {write_idx(out, stream(network, test_count, seed + 1), test_count, train=False)}")
 
     return call
 

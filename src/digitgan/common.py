@@ -1,5 +1,7 @@
 """The ground floor: where assets lie, what a user's mistake is, and whole files."""
 
+import contextlib
+import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
@@ -14,13 +16,27 @@ class Mistake(ValueError):
         return [f"Mistake: {self}"]
 
 
-def write_whole(path, content):
-    """Write bytes to `path` in one step, making its folder: nobody ever sees half a file."""
+@contextlib.contextmanager
+def whole_file(path):
+    """A file to write bytes to that appears, in one step and with its folder, when all is written: never half of it."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_bytes(content)
+        with partial.open("wb") as file:
+            yield file
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_whole(path, content):
+    """Write bytes to a `whole_file`."""
+    with whole_file(path) as file:
+        file.write(content)
+
+
+def complain(error, code):
+    """Tell the user in one line what is wrong; gives the exit code back."""
+    print("digitgan:", " ".join(str(error).split()), file=sys.stderr)
+    return code

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .common import ASSET, Mistake, write_whole
+from .common import ASSET, Mistake, whole_file, write_whole
 
 SHOWN = 100  # digits that a notebook shows of a larger set
 
@@ -112,12 +112,7 @@ class Digits:
         """
         if (self.labels < 0).any():
             raise Mistake(f"{(self.labels < 0).sum()} of {len(self)} digits have no label: IDX files need them all")
-        raw, prefix = Path(folder) / "MNIST" / "raw", "train" if train else "t10k"
-        n = len(self).to_bytes(4, "big")
-        side = (28).to_bytes(4, "big")
-        write_whole(raw / f"{prefix}-images-idx3-ubyte", b"\0\0\x08\x03" + n + side + side + self.images.tobytes())
-        write_whole(raw / f"{prefix}-labels-idx1-ubyte", b"\0\0\x08\x01" + n + self.labels.astype(np.uint8).tobytes())
-        return raw
+        return write_idx(folder, [self], len(self), train)
 
     def to_image_folder(self, folder):
         """Write each digit as `folder`/<label>/<number>.png, as `torchvision.datasets.ImageFolder` reads them;
@@ -126,6 +121,23 @@ class Digits:
         for i, label in enumerate(self.labels):
             self[i].save(Path(folder) / ("unknown" if label < 0 else str(label)) / f"{i:0{width}}.png", scale=1)
         return Path(folder)
+
+
+def write_idx(folder, batches, count, train=True):
+    """Write `count` digits, which come as an iterable of `Digits`, one batch in memory at a time; see `Digits.to_idx`."""
+    raw, prefix = Path(folder) / "MNIST" / "raw", "train" if train else "t10k"
+    raw.mkdir(parents=True, exist_ok=True)
+    number, side = count.to_bytes(4, "big"), (28).to_bytes(4, "big")
+    with (
+        whole_file(raw / f"{prefix}-images-idx3-ubyte") as images,
+        whole_file(raw / f"{prefix}-labels-idx1-ubyte") as labels,
+    ):
+        images.write(b"\0\0\x08\x03" + number + side + side)
+        labels.write(b"\0\0\x08\x01" + number)
+        for batch in batches:
+            images.write(batch.images.tobytes())
+            labels.write(batch.labels.astype(np.uint8).tobytes())
+    return raw
 
 
 def check_labels(labels, lowest=0):

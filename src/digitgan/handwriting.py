@@ -46,14 +46,27 @@ def generate(generator, labels, seed=None, z=None):
     return Digits(torch.cat(images) if images else [], labels)
 
 
+def stream(generator, count, seed=None):
+    """`count` digits with labels 0, 1, ..., 9, 0, 1, ..., as an iterable of `Digits`, one batch in memory at a time."""
+    source = random_source(seed)
+    for start in range(0, count, BATCH):
+        labels = np.arange(start, min(start + BATCH, count)) % 10
+        yield generate(generator, labels, z=torch.randn(len(labels), generator.hyperparameters.z_dim, generator=source))
+
+
 def draw_latents(n, z_dim, seed=None):
     """Latents (n, z_dim) from a standard normal, leaving torch's own random state alone."""
+    return torch.randn(n, z_dim, generator=random_source(seed))
+
+
+def random_source(seed=None):
+    """A source of random numbers of its own, from a seed or a fresh one."""
     source = torch.Generator()
     if seed is None:
         source.seed()
     else:
         source.manual_seed(seed)
-    return torch.randn(n, z_dim, generator=source)
+    return source
 
 
 def write(generator, number, seed=None, z=None):

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import html
 import io
+import json
 
 import numpy as np
 import torch
@@ -111,7 +112,8 @@ class Scorecard:
     """What `score` found. Each figure is a share (0..1) except `fid`; `floor` holds the same for real digits.
 
     `samples`: generated digits judged, `reals`: real digits they were held against.
-    `read_as_asked` is None for digits without labels. `confusion[asked, read]` counts digits.
+    `read_as_asked` is None for digits without labels. `classes`: how many of the ten digits make up 1 % or more;
+    `evenness`: entropy of what is read, 1 for ten equal shares, 0 for one. `confusion[asked, read]` counts digits.
     """
 
     samples: int
@@ -122,6 +124,8 @@ class Scorecard:
     recall: float
     density: float
     coverage: float
+    classes: int
+    evenness: float
     confusion: np.ndarray = dataclasses.field(repr=False)
     floor: "Scorecard | None" = dataclasses.field(default=None, repr=False)
 
@@ -132,6 +136,8 @@ class Scorecard:
         ("recall", f"recall (k = {NEIGHBOURS})", "{:.3f}", "higher"),
         ("density", f"density (k = {NEIGHBOURS})", "{:.3f}", "higher"),
         ("coverage", f"coverage (k = {NEIGHBOURS})", "{:.3f}", "higher"),
+        ("classes", "digits that appear", "{} of 10", "10"),
+        ("evenness", "evenness of their shares", "{:.3f}", "higher"),
     )
 
     def rows(self):
@@ -139,6 +145,10 @@ class Scorecard:
         for name, title, form, better in self.ROWS:
             values = [getattr(card, name) if card else None for card in (self, self.floor)]
             yield title, *("–" if value is None else form.format(value) for value in values), better
+
+    def to_json(self):
+        """All figures, and those of the floor, as JSON text."""
+        return json.dumps(dataclasses.asdict(self), default=np.ndarray.tolist, indent=1) + "\n"
 
     def __str__(self):
         head = ("", f"{self.samples:,} generated", "real train digits", "better")
@@ -189,6 +199,7 @@ def _compare(fake, real_features, reader):
     known = fake.labels >= 0
     with torch.inference_mode():
         read = reader.head(features).argmax(1).numpy()
+    shares = np.bincount(read, minlength=10) / len(read)
     confusion = np.zeros((10, 10), np.int64)
     np.add.at(confusion, (fake.labels[known], read[known]), 1)
     return Scorecard(
@@ -197,6 +208,8 @@ def _compare(fake, real_features, reader):
         read_as_asked=float((read == fake.labels)[known].mean()) if known.any() else None,
         fid=float(fid.compute()),
         **{name: float(value) for name, value in neighbours.items()},
+        classes=int((shares >= 0.01).sum()),
+        evenness=float(-(shares[shares > 0] * np.log10(shares[shares > 0])).sum()),
         confusion=confusion,
     )
 
