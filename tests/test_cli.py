@@ -1,7 +1,6 @@
 import csv
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
@@ -56,7 +55,7 @@ def test_generate(cli):
         (("generate", ""), "digits 0 to 9"),
         (("generate", "1", "--generator", "none.safetensors"), "none.safetensors: no such file"),
         (("generate", "1", "--out", "x.gif"), "must end in .png"),
-        (("generate", "1", "--out", "/proc/none/x.png"), "/proc/none"),
+        (("generate", "1", "--out", "file/x.png"), "file"),
         (("train", "--system", "nonsense"), "cdcgan"),
         (("train", "--epochs", "-1"), "epochs = -1"),
         (("train", "--epochs", "many"), "--epochs"),
@@ -68,16 +67,23 @@ def test_generate(cli):
         (("run", "none.ipynb"), "none.ipynb: no such notebook"),
         (("run", "none.ipynb", "-p", "a", "1", "2"), "none.ipynb: no such notebook"),
         (("export", "--out", "x", "--count", "0"), "must be 1 or more"),
-        (("export", "--out", "/proc/none"), "/proc/none"),
+        (("export", "--out", "file"), "file"),
         (("score", "--num", "3"), "100 or more"),
+        (("run", "file", "-p", "a", "1"), "file: not a notebook"),
+        (("run", "n.ipynb", "-p", "a", "1", "-p", "a", "2"), "each name once"),
+        (("train", "--resume", "runs/x", "--system", "dcgan"), "--resume"),
+        (("generate", "1", "--seed", "-1"), "seed = -1"),
+        (("score", "--seed", "-1"), "--seed -1"),
+        (("reader", "--epochs", "0"), "epochs = 0"),
         (("nonsense",), "nonsense"),
         ((), "train"),
     ],
 )
 def test_mistakes_give_one_line_and_exit_2_and_write_nothing(cli, tmp_path, arguments, said):
+    (tmp_path / "file").write_text("")  # a folder cannot be made of it
     code, out, err = cli(*arguments)
     assert code == 2 and out == "" and len(err.splitlines()) == 1 and said in err, err
-    assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.name != "hyperparameters.json"]
+    assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.name != "file"]
 
 
 def write_notebook(path, *cells):
@@ -155,7 +161,5 @@ def test_run_in_place_leaves_no_widget_state(cli):
 
 def test_help_does_not_wait_for_torch():
     code = "import sys; sys.argv = ['digitgan', '--help']\ntry:\n import digitgan.cli as c; c.main()\nfinally:\n assert 'torch' not in sys.modules"
-    started = time.perf_counter()
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert told.returncode == 0 and "train" in told.stdout, told.stderr
-    assert time.perf_counter() - started < 5  # a bound for slow machines; about 0.3 s by custom

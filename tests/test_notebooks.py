@@ -10,6 +10,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from digitgan import SYSTEMS
+
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 SMALL = {
     "main": {"epochs": 1, "limit": 640, "samples": 500},
@@ -71,12 +73,17 @@ def test_notebooks_are_committed_executed_and_tidy(path):
     assert '"error"' not in told and "widget-view" not in told and not re.search(r"/(home|root|tmp|Users)/", told)
 
 
-def test_the_readme_shows_the_figures_of_main():
-    notebook = nbformat.read(NOTEBOOKS / "main.ipynb", 4)
-    tables = [
-        o.data["text/html"] for c in notebook.cells for o in c.get("outputs", []) if "text/html" in o.get("data", {})
-    ]
-    rows = [html.unescape(row) for row in re.findall(r"<tr><td>(.*?)</td></tr>", tables[-1])]
-    assert len(rows) >= 6
+def outputs(name, kind):
+    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", 4)
+    return [o.data[kind] for c in notebook.cells for o in c.get("outputs", []) if kind in o.get("data", {})]
+
+
+def test_the_readme_shows_the_figures_of_the_notebooks():
+    readme = (NOTEBOOKS.parent / "README.md").read_text()
+    rows = [html.unescape(row) for row in re.findall(r"<tr><td>(.*?)</td></tr>", outputs("main", "text/html")[-1])]
+    assert len(rows) >= 8
     for row in rows:
-        assert f"| {row.replace('</td><td>', ' | ')} |" in (NOTEBOOKS.parent / "README.md").read_text()
+        assert f"| {row.replace('</td><td>', ' | ')} |" in readme
+    table = next(text for text in outputs("compare", "text/markdown") if "`cdcgan`" in text)
+    assert len(table.splitlines()) == len(SYSTEMS) + 3
+    assert table in readme

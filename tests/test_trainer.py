@@ -93,6 +93,8 @@ def test_every_system_takes_a_real_step_and_samples(name, tmp_path):
         any(k.startswith(p) and not torch.equal(before[k], after[k]) for k in after) for p in ("generator", "disc")
     )
     assert (trainer.test(12).labels >= 0).all() == SYSTEMS[name].conditional
+    loaded = load_generator(tmp_path / "generator.safetensors")
+    assert (generate(loaded, np.arange(12) % 10, seed=0).images == trainer.test(12).images).all()
 
 
 def test_clipping_bounds_the_discriminators_weights(tmp_path):
@@ -149,6 +151,21 @@ def test_same_seed_same_bits_and_another_seed_others(tiny, tmp_path):
     assert same(runs[0], runs[1]) and not same(runs[0], runs[2])
 
 
+def test_the_seed_decides_order_and_latents_too(tiny, tmp_path):
+    """Not only the initial weights: two seeds see other digits and draw other latents from the first step on."""
+    seen = []
+
+    class Watching(Trainer):
+        def _train_step(self, x, y):
+            seen.append((x.clone(), torch.random.initial_seed()))
+            return super()._train_step(x, y)
+
+    for seed in (0, 1):
+        Watching(tiny.replace(seed=seed, epochs=1, limit=32), tmp_path / str(seed)).train()
+    (x0, s0), (x1, s1) = seen
+    assert not torch.equal(x0, x1) and s0 % 2**32 != s1 % 2**32
+
+
 @pytest.mark.parametrize("step", [3, 8, 11], ids=["in epoch 1", "after epoch 1", "in epoch 2"])
 def test_stopped_and_resumed_is_the_same_to_the_bit(tiny, tmp_path, step):
     unbroken = Trainer(tiny, tmp_path / "unbroken")
@@ -187,6 +204,20 @@ def test_a_damaged_checkpoint_falls_back_on_the_one_before(tiny, tmp_path, capsy
     assert same(unbroken, resumed)
 
 
+def test_a_run_whose_checkpoints_are_all_damaged_is_not_started_again(tiny, tmp_path):
+    Trainer(tiny, tmp_path).train()
+    for path in tmp_path.glob("checkpoint*.pt"):
+        path.write_bytes(b"damaged")
+    with pytest.raises(Mistake, match="none of its checkpoints can be read"):
+        Trainer(tiny, tmp_path).train()
+    assert (tmp_path / "progress" / "002.png").exists()
+
+
+def test_an_epoch_never_shows_more_than_its_limit(tmp_path):
+    (row,) = Trainer(Hyperparameters(epochs=1, limit=40, batch_size=128), tmp_path).train()
+    assert row["images"] == 40
+
+
 def test_resume_needs_a_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="no run to resume"):
         Trainer.resume(tmp_path / "none")
@@ -200,7 +231,7 @@ def test_non_finite_losses_stop_training_and_keep_the_checkpoint(tiny, tmp_path,
             with torch.no_grad():
                 trainer.generator.net[0].weight.fill_(torch.nan)
 
-    with pytest.raises(FloatingPointError, match="epoch 2.*checkpoint is kept"):
+    with pytest.raises(FloatingPointError, match="epoch 2.*last checkpoint is kept"):
         trainer.train(callback=poison)
     kept = Trainer.resume(tmp_path)
     assert len(kept.history) == 1
@@ -259,10 +290,12 @@ def test_two_processes_train_one_generator(tmp_path):
         "PartialState(cpu=True)\n"
         "torch.set_num_threads(1)\n"
         "from digitgan import Hyperparameters, Trainer\n"
-        "t = Trainer(Hyperparameters(epochs=1, limit=128, batch_size=32, gamma=0.0), sys.argv[1])\n"
+        "t = Trainer(Hyperparameters(epochs=1, limit=128, batch_size=32), sys.argv[1])\n"
+        "step = t._train_step\n"
+        "t._train_step = lambda x, y: (sys.stdout.write(f'batch {len(x)} {x.double().sum()}\\n'), step(x, y))[1]\n"
         "t.train()\n"
         "n, i = t.accelerator.num_processes, t.accelerator.process_index\n"
-        "print(n, i, float(sum(p.double().sum() for p in t.generator.parameters())), flush=True)\n"
+        "sys.stdout.write(f'{n} {i} {sum(p.double().sum() for p in t.generator.parameters())}\\n')\n"
     )
     told = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script, tmp_path / "run"],
@@ -271,6 +304,8 @@ def test_two_processes_train_one_generator(tmp_path):
     assert told.returncode == 0, told.stderr[-2000:]
     said = sorted(line.split() for line in told.stdout.splitlines() if line.startswith("2 "))
     assert [line[1] for line in said] == ["0", "1"] and said[0][2] == said[1][2]
+    batches = [line.split() for line in told.stdout.splitlines() if line.startswith("batch")]
+    assert len(batches) == 8 and {b[1] for b in batches} == {"16"} and len({b[2] for b in batches}) == 8  # all apart
     assert (tmp_path / "run" / "generator.safetensors").is_file()
 
 
@@ -293,7 +328,7 @@ def test_other_ranges_reach_the_discriminator(tiny, tmp_path):
             return sums
 
     Watching(tiny.replace(real_range=(-0.5, 3.0), epochs=1, limit=64), tmp_path).train()
-    assert float(seen[0].min()) == -0.5 and float(seen[0].max()) == pytest.approx(3.0)
+    assert seen[0].detach().min() == -0.5 and seen[0].detach().max().item() == pytest.approx(3.0)
 
 
 def test_checkpoints_hold_tensors_and_plain_values_only(finished):

@@ -73,15 +73,15 @@ def train_from(start):
             system: Preset to start from.
             config: JSON file of hyperparameters to start from.
             resume: Run folder to continue as it was asked for.
-            run_dir: Where to write; runs/<system> if left out.
+            run_dir: Where to write; runs/<system>, or runs/<config's name>, if left out.
             data_dir: Where a data set other than the repository's MNIST lies.
         """
 
         def call():
             from .trainer import Trainer
 
-            if resume and hyperparameters != start:
-                raise Mistake("--resume continues a run as it was asked for: leave out all hyperparameters")
+            if resume and (hyperparameters != start or config or run_dir or system != "cdcgan"):
+                raise Mistake("--resume continues a run as it was asked for: leave out all flags but --data-dir")
             name = config.stem if config else system
             trainer = (
                 Trainer.resume(resume, data_dir)
@@ -90,7 +90,7 @@ def train_from(start):
             )
             trainer.train()
             print(f"epoch {len(trainer.history)} of {trainer.hyperparameters.epochs}; see {trainer.run_dir}")
-            return 130 if trainer.stopping else 0
+            return 130 if trainer.step < trainer.total else 0
 
         return call
 
@@ -120,10 +120,9 @@ def run(
     def call():
         from .notebooks import execute, sweep
 
-        grid = {name: values for name, *values in parameter}
-        for name, values in grid.items():
-            if not values:
-                raise Mistake(f"-p {name}: must be followed by a value")
+        grid = {words[0]: words[1:] for words in parameter if len(words) > 1}
+        if len(grid) < len(parameter):
+            raise Mistake("-p: must be a name and its values, each name once, as in -p epochs 3")
         if all(len(values) == 1 for values in grid.values()):
             return execute(notebook, {name: value for name, (value,) in grid.items()}, output, in_place)
         if in_place or jobs < 1:
@@ -178,7 +177,12 @@ def score(generator: Path | None = None, num: int = 10_000, seed: int = 0):
         from .models import load_generator
         from .scorecard import score as judge
 
-        print(judge(make(load_generator(generator), np.arange(num) % 10, seed), seed=seed))
+        if not 0 <= seed < 2**32:
+            raise Mistake(f"--seed {seed}: must be from 0 to {2**32 - 1}")
+        network = load_generator(generator)
+        if (dataset := network.hyperparameters.dataset) not in ("MNIST", "EMNIST", "QMNIST"):
+            raise Mistake(f"{generator}: trained on {dataset}, the reader reads the digits 0 to 9")
+        print(judge(make(network, np.arange(num) % 10, seed), seed=seed))
 
     return call
 
@@ -202,6 +206,8 @@ def export(out: Path, count: int = 60_000, test_count: int = 10_000, generator: 
         from .models import load_generator
 
         network = load_generator(generator)
+        if not network.hyperparameters.conditional:
+            raise Mistake(f"{generator}: an unconditional generator's digits have no labels, a data set needs them")
         write_idx(out, stream(network, count, seed), count, train=True)
         print(f"see {write_idx(out, stream(network, test_count, seed + 1), test_count, train=False)}")
 

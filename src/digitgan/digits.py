@@ -124,9 +124,9 @@ class Digits:
 
 
 def write_idx(folder, batches, count, train=True):
-    """Write `count` digits, which come as an iterable of `Digits`, one batch in memory at a time; see `Digits.to_idx`."""
+    """Write `count` digits, which come as an iterable of `Digits`, one batch in memory at a time,
+    each with its labels; see `Digits.to_idx`."""
     raw, prefix = Path(folder) / "MNIST" / "raw", "train" if train else "t10k"
-    raw.mkdir(parents=True, exist_ok=True)
     number, side = count.to_bytes(4, "big"), (28).to_bytes(4, "big")
     with (
         whole_file(raw / f"{prefix}-images-idx3-ubyte") as images,
@@ -176,7 +176,7 @@ def load_digits(name="MNIST", train=True, data_dir=None):
     FashionMNIST, KMNIST, EMNIST (digits), QMNIST and any folder of IDX files (gzipped or not) are
     read where they lie: in `data_dir`/<name>/raw, as torchvision leaves them, in `data_dir`/<name> or in
     `data_dir` itself. A set that torchvision knows and that is not there is downloaded by torchvision
-    into `data_dir`, which is said in a line.
+    into `data_dir` (~/.cache/digitgan if None), which is said in a line.
 
     Raises `Mistake` where the set cannot be had or its files are not sound.
     """

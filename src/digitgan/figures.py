@@ -130,7 +130,7 @@ def draw_networks(generator, discriminator, digit=None):
         (tops[1], discriminator, torch.zeros(1, channels, 28, 28), x, f"Discriminator: x{label} to one logit", REAL),
     )
     for axes, network, x, text, title, colour in pictures:
-        stages = network_stages(network.net, x, text)
+        stages = network_stages(network.net, x.to(next(network.parameters()).device), text)
         if network is discriminator:
             stages.append((head, (1,)))
         count = sum(p.numel() for p in network.parameters())

@@ -64,8 +64,10 @@ def random_source(seed=None):
     source = torch.Generator()
     if seed is None:
         source.seed()
-    else:
+    elif type(seed) is int and 0 <= seed < 2**32:  # as many bits as torch's generator takes
         source.manual_seed(seed)
+    else:
+        raise Mistake(f"seed = {seed!r}: must be a whole number from 0 to {2**32 - 1}")
     return source
 
 

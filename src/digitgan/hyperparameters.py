@@ -99,7 +99,7 @@ class Hyperparameters:
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Matrix products in bfloat16 (penalties stay in float32); `auto` where the processor computes it natively."""
     seed: int = 0
-    """Of weights, order of digits and latents. Same seed, same machine, same threads: the same bits."""
+    """Of weights, order of digits and latents. Same seed, same CPU, same threads: the same bits."""
     keep_every: int = 0
     """Keep the weights of both networks after every k-th epoch in `weights/`; 0 keeps none."""
 
@@ -121,6 +121,8 @@ class Hyperparameters:
             if not holds:
                 raise Mistake(f"{name} = {value!r}: must be {rule}")
             object.__setattr__(self, name, value)
+        if self.separate_steps and self.objective != "non-saturating":
+            raise Mistake(f"separate_steps = True with objective = {self.objective!r}: must be 'non-saturating'")
 
     @classmethod
     def from_dict(cls, values):

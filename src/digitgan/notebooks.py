@@ -39,7 +39,10 @@ def check(notebook, values):
     """Parameters (name -> text) as values of the types that the notebook's parameters cell gives them."""
     if not notebook.is_file():
         raise FileNotFoundError(f"{notebook}: no such notebook")
-    known, checked = papermill.inspect_notebook(str(notebook)), {}
+    try:
+        known, checked = papermill.inspect_notebook(str(notebook)), {}
+    except ValueError as error:
+        raise Mistake(f"{notebook}: not a notebook ({str(error).splitlines()[0]})") from None
     for name, text in values.items():
         if name not in known:
             raise Mistake(f"{name}: no such parameter in {notebook}; there are {', '.join(known)}")

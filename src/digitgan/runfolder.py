@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import torch
 
-from .common import Mistake, write_whole
+from .common import Mistake, whole_file, write_whole
 from .hyperparameters import Hyperparameters
 
 
@@ -38,22 +38,26 @@ def write_history(folder, history):
 
 def save_checkpoint(folder, state):
     """`checkpoint.pt` in one step; the one before stays as `checkpoint.previous.pt`."""
-    file, path = io.BytesIO(), folder / "checkpoint.pt"
-    torch.save(state, file)
+    path, new = folder / "checkpoint.pt", folder / "checkpoint.new.pt"
+    with whole_file(new) as file:
+        torch.save(state, file)
     if path.exists():
         os.replace(path, folder / "checkpoint.previous.pt")
-    write_whole(path, file.getvalue())
+    os.replace(new, path)
 
 
-def load_checkpoint(folder, device):
-    """The state of the last whole checkpoint, or None. Nothing in it is unpickled but tensors and plain values."""
-    for name in ("checkpoint.pt", "checkpoint.previous.pt"):
-        path = folder / name
-        if path.is_file():
-            try:
-                return torch.load(path, map_location=device, weights_only=True)
-            except Exception as error:  # cut short by a full disk, say: the one before is whole
-                print(f"{path} cannot be read ({str(error).splitlines()[0]})", file=sys.stderr)
+def load_checkpoint(folder):
+    """The state of the last whole checkpoint, on the CPU, or None where there is none. Nothing in it is unpickled but
+    tensors and plain values. Raises `Mistake` where there are checkpoints and none can be read."""
+    paths = [folder / name for name in ("checkpoint.pt", "checkpoint.previous.pt") if (folder / name).is_file()]
+    for path in paths:
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # damaged: the one before is whole
+            print(f"{path} cannot be read ({str(error).splitlines()[0]})", file=sys.stderr)
+            path.unlink() if path != paths[-1] else None
+    if paths:
+        raise Mistake(f"{folder}: none of its checkpoints can be read; delete the folder to start again")
     return None
 
 

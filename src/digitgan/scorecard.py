@@ -80,6 +80,8 @@ def train_reader(path, epochs=12, seed=0):
 
     Adam with a one-cycle schedule; digits shifted by up to two pixels each way.
     """
+    if epochs < 1 or not 0 <= seed < 2**32:
+        raise Mistake(f"epochs = {epochs}, seed = {seed}: must be 1 or more, and from 0 to {2**32 - 1}")
     digits = load_digits(train=True)
     images, labels = torch.from_numpy(digits.images), torch.from_numpy(digits.labels)
     batch_size, steps = 100, len(digits) // 100
@@ -209,7 +211,7 @@ def _compare(fake, real_features, reader):
         fid=float(fid.compute()),
         **{name: float(value) for name, value in neighbours.items()},
         classes=int((shares >= 0.01).sum()),
-        evenness=float(-(shares[shares > 0] * np.log10(shares[shares > 0])).sum()),
+        evenness=abs(float((shares[shares > 0] * np.log10(shares[shares > 0])).sum())),
         confusion=confusion,
     )
 

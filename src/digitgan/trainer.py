@@ -40,6 +40,7 @@ class Trainer:
     def __init__(self, hyperparameters=None, run_dir="runs/run", data_dir=None):
         self.hyperparameters = hyperparameters or Hyperparameters()
         self.run_dir, self.data_dir = Path(run_dir), data_dir
+        self.batch_size = min(self.hyperparameters.batch_size, self.hyperparameters.limit)
         self.accelerator = Accelerator()  # device, and other processes if launched with several
         self._start_afresh()
 
@@ -70,9 +71,12 @@ class Trainer:
             runfolder.claim(self.run_dir, hp)
         images = torch.from_numpy(digits.images).to(self.device)  # all of MNIST as uint8: 47 MB
         labels = torch.from_numpy(digits.labels).to(self.device)
-        per_epoch = max(1, min(hp.limit, len(digits)) // hp.batch_size)  # steps
+        self.batch_size = min(self.batch_size, len(digits))
+        per_epoch = min(hp.limit, len(digits)) // self.batch_size  # steps
         self.total, self.stopping, order = per_epoch * hp.epochs, False, None
-        if not self._load_checkpoint():
+        found = self._load_checkpoint()
+        self.accelerator.wait_for_everyone()
+        if not found:
             self._start_afresh()
             self._record(callback)
         elif callback:
@@ -85,23 +89,29 @@ class Trainer:
                     order = torch.randperm(len(digits), generator=torch.Generator().manual_seed(self._seed(epoch, 1)))
                 clock = time.perf_counter(), time.process_time()
                 torch.manual_seed(self._seed(self.step))
-                batch = order[place * hp.batch_size : (place + 1) * hp.batch_size].to(self.device)
+                batch = order[place * self.batch_size : (place + 1) * self.batch_size].to(self.device)
                 batch = batch[self.accelerator.process_index :: self.accelerator.num_processes]
                 logged = self._train_step(images[batch], labels[batch])
                 spent = time.perf_counter() - clock[0], time.process_time() - clock[1]
                 self.sums += torch.tensor([*logged, *spent], dtype=torch.float64)
                 self.step += 1
                 bar.update()
-                if self.step % CHECK_EVERY == 0 or self.step % per_epoch == 0 or self.stopping:
-                    self._refuse_non_finite(epoch + 1)
+                if self.step % CHECK_EVERY == 0 or self.step % per_epoch == 0:
+                    self._refuse_non_finite()
                 if self.step % per_epoch == 0:
-                    self._end_epoch(epoch + 1, per_epoch)
+                    self._end_epoch(per_epoch)
                     self._record(callback)
-                elif self.stopping:
-                    self._save_checkpoint()
+                if self.accelerator.num_processes > 1:  # all stop at the same step
+                    self.stopping = bool(
+                        self.accelerator.reduce(torch.tensor(float(self.stopping), device=self.device))
+                    )
+            if per_epoch and self.step % per_epoch:
+                self._refuse_non_finite()
+                self._save_checkpoint()
         if main:
             save_generator(self.averaged.module, self.run_dir / "generator.safetensors")
-            progression_gif(sorted((self.run_dir / "progress").glob("*.png")), self.run_dir / "progression.gif")
+            frames = [self.run_dir / "progress" / f"{epoch:03}.png" for epoch in range(len(self.history) + 1)]
+            progression_gif(frames, self.run_dir / "progression.gif")
             if self.step < self.total:
                 print(f"stopped after step {self.step:,} of {self.total:,}; train() continues from {self.run_dir}")
         return self.history
@@ -123,10 +133,11 @@ class Trainer:
             real_logits, fake_logits = self.discriminator(x, y).float(), self.discriminator(fake, y).float()
         if hp.separate_steps:  # a logit of infinity adds nothing to the loss
             infinity = torch.full_like(real_logits, torch.inf)
-            self._update(self.d_optimizer, discriminator_loss(real_logits, -infinity), hp.discriminator_lr * falling)
+            real_loss = discriminator_loss(real_logits, -infinity)
+            self._update(self.d_optimizer, real_loss, hp.discriminator_lr * falling)
             with self._autocast():
                 fake_logits = self.discriminator(fake, y).float()
-            d_loss = discriminator_loss(infinity, fake_logits)
+            d_loss = discriminator_loss(infinity, fake_logits) + real_loss.detach()
         else:
             d_loss = discriminator_loss(real_logits, fake_logits)
         penalty = torch.zeros(())
@@ -171,7 +182,7 @@ class Trainer:
 
     @property
     def images_seen(self):
-        return self.step * self.hyperparameters.batch_size
+        return self.step * self.batch_size
 
     # ---- the parts of a step ----
 
@@ -179,7 +190,9 @@ class Trainer:
         return torch.randn(len(y), self.hyperparameters.z_dim).to(self.device)
 
     def _seed(self, position, stream=0):
-        return (self.hyperparameters.seed << 32) + (position << 1 | stream) + (self.accelerator.process_index << 31)
+        """The seed of a step (stream 0, its own for each process) or of an epoch's shuffle (stream 1, shared by all)."""
+        run = self.hyperparameters.seed * 0x9E3779B9 + (0 if stream else self.accelerator.process_index) * 0x85EBCA6B
+        return (position << 1 | stream) ^ run % 2**32  # torch's generator on the CPU takes no more than 32 bits
 
     def _autocast(self, enabled=True):
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled and self.bf16)
@@ -198,7 +211,7 @@ class Trainer:
         """The averaged weights' step towards the current ones (called by AveragedModel)."""
         hp = self.hyperparameters
         half_life = min(hp.ema_half_life, hp.ema_ramp * self.images_seen)
-        share = 1 - 0.5 ** (hp.batch_size / half_life) if half_life else 1.0
+        share = 1 - 0.5 ** (self.batch_size / half_life) if half_life else 1.0
         return averaged.lerp(current, share) if averaged.is_floating_point() else current
 
     # ---- the run folder ----
@@ -217,22 +230,20 @@ class Trainer:
         self.step, self.history, self.stopping = 0, [], False
         self.sums = torch.zeros(len(SUMS), dtype=torch.float64)  # of the epoch so far
 
-    def _refuse_non_finite(self, epoch):
-        losses = dict(zip(SUMS, self.sums.tolist(), strict=True))
-        for name, value in losses.items():
+    def _refuse_non_finite(self):
+        for name, value in zip(SUMS, self.sums.tolist(), strict=True):
             if not math.isfinite(value):
-                kept = "the last checkpoint is kept" if self.history else "there is no checkpoint yet"
                 raise FloatingPointError(
-                    f"{name} is {value} in epoch {epoch}, near step {self.step:,}: training stopped, {kept} in "
-                    f"{self.run_dir}; a lower learning rate or precision='fp32' may help"
+                    f"{name} is {value} in epoch {len(self.history) + 1}, near step {self.step:,}: training stopped, the "
+                    f"last checkpoint is kept in {self.run_dir}; a lower learning rate or precision='fp32' may help"
                 )
 
-    def _end_epoch(self, epoch, per_epoch):
+    def _end_epoch(self, per_epoch):
         row = dict(zip(SUMS, (self.sums / per_epoch).tolist(), strict=True))
         row["penalty"] *= self.hyperparameters.penalty_every  # it is computed in one step of so many
         row["seconds"], row["cpu_seconds"] = self.sums[-2:].tolist()
-        row["images_per_second"] = per_epoch * self.hyperparameters.batch_size / row["seconds"]
-        self.history.append({"epoch": epoch, "images": self.images_seen} | row)
+        row["images_per_second"] = per_epoch * self.batch_size / row["seconds"]
+        self.history.append({"epoch": len(self.history) + 1, "images": self.images_seen} | row)
         self.sums.zero_()
 
     def _record(self, callback):
@@ -268,16 +279,17 @@ class Trainer:
         if self.accelerator.is_main_process:
             state = {name: part.state_dict() for name, part in self._parts().items()}
             runfolder.save_checkpoint(
-                self.run_dir, state | {"step": self.step, "history": self.history, "sums": self.sums}
+                self.run_dir,
+                state | {"step": self.step, "history": self.history, "sums": self.sums},
             )
         self.accelerator.wait_for_everyone()
 
     def _load_checkpoint(self):
         """Take over the state of the folder's last whole checkpoint; False if it has none."""
-        state = runfolder.load_checkpoint(self.run_dir, self.device)
+        state = runfolder.load_checkpoint(self.run_dir)
         if state is None:
             return False
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
-        self.step, self.history, self.sums = state["step"], state["history"], state["sums"].cpu()
+        self.step, self.history, self.sums = state["step"], state["history"], state["sums"]
         return True
