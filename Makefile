@@ -12,7 +12,7 @@ lint: .venv/ready      ## ruff over code and notebooks
 	$(BIN)/ruff check && $(BIN)/ruff format --check
 lab: .venv/ready      ## open JupyterLab on main.ipynb
 	$(BIN)/jupyter lab notebooks/main.ipynb
-assets: .venv/ready      ## make anew the committed notebooks, generators and pictures (half an hour; wants Chromium)
+assets: .venv/ready      ## make anew the committed notebooks, generators and pictures (40 minutes; wants Chromium)
 	rm -rf runs/main && $(BIN)/digitgan run notebooks/main.ipynb --in-place
 	cp runs/main/progression.gif asset/ && cp runs/main/generator.safetensors asset/pretrained/cdcgan.safetensors
 	$(BIN)/python -m pytest tests/test_browser.py --screenshots runs/screenshots && cp runs/screenshots/picker.png asset/
