@@ -1,6 +1,8 @@
 """The ground floor: where assets lie, what a user's mistake is, and whole files."""
 
 import contextlib
+import csv
+import io
 import sys
 from pathlib import Path
 
@@ -34,6 +36,15 @@ def write_whole(path, content):
     """Write bytes to a `whole_file`."""
     with whole_file(path) as file:
         file.write(content)
+
+
+def write_table(path, rows):
+    """Write dicts with the same keys as a CSV file, their keys as its head."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, rows[0] if rows else [])
+    table.writeheader()
+    table.writerows(rows)
+    write_whole(path, text.getvalue().encode())
 
 
 def complain(error, code):

@@ -108,16 +108,15 @@ def dcgan_strided(inputs, channels, c=64):
     return generator, discriminator, 128
 
 
-NETWORKS = {"dcgan": dcgan, "dcgan-strided": dcgan_strided} | {
-    function.__name__: function
-    for function in (
-        ancestors.multiply,
-        ancestors.clipped,
-        ancestors.fcnn,
-        ancestors.cnn,
-        ancestors.linear,
-        ancestors.resize,
-    )
+NETWORKS = {
+    "dcgan": dcgan,
+    "dcgan-strided": dcgan_strided,
+    "multiply": ancestors.multiply,
+    "clipped": ancestors.clipped,
+    "fcnn": ancestors.fcnn,
+    "cnn": ancestors.cnn,
+    "linear": ancestors.linear,
+    "resize": ancestors.resize,
 }
 
 

@@ -1,8 +1,6 @@
 """Notebooks run headlessly: one, or one for each combination of parameters."""
 
 import ast
-import csv
-import io
 import itertools
 import json
 import os
@@ -14,7 +12,7 @@ from pathlib import Path
 import nbformat
 import papermill
 
-from .common import Mistake, complain, write_whole
+from .common import Mistake, complain, write_table, write_whole
 
 FIGURES = ("read_as_asked", "fid", "precision", "recall", "classes", "evenness")  # of a scorecard, in a sweep's table
 
@@ -104,11 +102,7 @@ def sweep(notebook, grid, folder, jobs=1):
             card = json.loads((place / "scorecard.json").read_text()) if (place / "scorecard.json").is_file() else {}
             rows.append(values | {name: card.get(name) for name in FIGURES} | {"status": status, "folder": place.name})
             print(", ".join(f"{name} = {value}" for name, value in values.items()), "-", status, flush=True)
-    table = io.StringIO()
-    writer = csv.DictWriter(table, rows[0])
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(folder / "table.csv", table.getvalue().encode())
+    write_table(folder / "table.csv", rows)
     print("\n" + as_text(rows) + f"\nsee {folder / 'table.csv'}")
     return int(any(row["status"].startswith("failed") for row in rows))
 

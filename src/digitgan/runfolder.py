@@ -1,7 +1,5 @@
 """What a run leaves in its folder, and how it is found again: plain functions of a path."""
 
-import csv
-import io
 import os
 import sys
 
@@ -27,15 +25,6 @@ def claim(folder, hyperparameters):
             )
 
 
-def write_history(folder, history):
-    """`history.csv`: one row per epoch."""
-    table = io.StringIO()
-    rows = csv.DictWriter(table, history[0] if history else [])
-    rows.writeheader()
-    rows.writerows(history)
-    write_whole(folder / "history.csv", table.getvalue().encode())
-
-
 def save_checkpoint(folder, state):
     """`checkpoint.pt` in one step; the one before stays as `checkpoint.previous.pt`."""
     path, new = folder / "checkpoint.pt", folder / "checkpoint.new.pt"
@@ -55,7 +44,8 @@ def load_checkpoint(folder):
             return torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # damaged: the one before is whole
             print(f"{path} cannot be read ({str(error).splitlines()[0]})", file=sys.stderr)
-            path.unlink() if path != paths[-1] else None
+            if path != paths[-1]:
+                path.unlink()
     if paths:
         raise Mistake(f"{folder}: none of its checkpoints can be read; delete the folder to start again")
     return None

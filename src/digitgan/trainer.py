@@ -15,7 +15,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch.optim.swa_utils import AveragedModel
 
 from . import runfolder
-from .common import Mistake, write_whole
+from .common import Mistake, write_table, write_whole
 from .console import on_interrupt, progress_bar
 from .digits import load_digits
 from .figures import progression_gif
@@ -105,7 +105,7 @@ class Trainer:
                     self.stopping = bool(
                         self.accelerator.reduce(torch.tensor(float(self.stopping), device=self.device))
                     )
-            if per_epoch and self.step % per_epoch:
+            if self.step % per_epoch:
                 self._refuse_non_finite()
                 self._save_checkpoint()
         if main:
@@ -194,8 +194,8 @@ class Trainer:
         run = self.hyperparameters.seed * 0x9E3779B9 + (0 if stream else self.accelerator.process_index) * 0x85EBCA6B
         return (position << 1 | stream) ^ run % 2**32  # torch's generator on the CPU takes no more than 32 bits
 
-    def _autocast(self, enabled=True):
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled and self.bf16)
+    def _autocast(self):
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
     def _update(self, optimizer, loss, lr):
         optimizer.zero_grad()
@@ -252,7 +252,7 @@ class Trainer:
         if self.accelerator.is_main_process:
             digits = self.progress()
             digits.save(folder / "progress" / f"{epoch:03}.png", inverted=True)
-            runfolder.write_history(folder, self.history)
+            write_table(folder / "history.csv", self.history)
             if k and epoch and epoch % k == 0:
                 save_generator(self.averaged.module, folder / "weights" / f"{epoch:03}-generator.safetensors")
                 discriminator = safetensors_bytes(self.discriminator.state_dict())
