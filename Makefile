@@ -12,12 +12,18 @@ lint: .venv/ready      ## ruff over code and notebooks
 	$(BIN)/ruff check && $(BIN)/ruff format --check
 lab: .venv/ready      ## open JupyterLab on main.ipynb
 	$(BIN)/jupyter lab notebooks/main.ipynb
-assets: .venv/ready      ## make anew the committed notebooks, generators and pictures (40 minutes; wants Chromium)
+pretrained: .venv/ready      ## train the shipped generator (40 minutes; stopped, it continues)
+	OMP_NUM_THREADS=1 $(BIN)/digitgan train --epochs 90 --run-dir runs/pretrained
+	cp runs/pretrained/generator.safetensors asset/pretrained/cdcgan.safetensors
+assets: pretrained      ## make anew the committed notebooks, generators and pictures (2 hours; wants Chromium)
 	rm -rf runs/main && $(BIN)/digitgan run notebooks/main.ipynb --in-place
-	cp runs/main/progression.gif asset/ && cp runs/main/generator.safetensors asset/pretrained/cdcgan.safetensors
-	$(BIN)/python -m pytest tests/test_browser.py --screenshots runs/screenshots && cp runs/screenshots/picker.png asset/
+	cp runs/main/progression.gif asset/
+	$(BIN)/python -m pytest tests/test_browser.py --screenshots runs/screenshots && cp runs/screenshots/picker.png runs/screenshots/pad.png asset/
 	rm -rf runs/compare && $(BIN)/digitgan run notebooks/compare.ipynb --in-place
 	cp runs/compare/compare.png runs/compare/compare.gif runs/compare/pipeline.png asset/
+	rm -rf runs/recipe && $(BIN)/digitgan run notebooks/recipe.ipynb -p measure True
+	for n in recipe scorecard benchmark handwriting; do $(BIN)/digitgan run notebooks/$$n.ipynb --in-place; done
+	cp runs/handwriting/walk.gif asset/
 	for s in fcnn cnn; do cp runs/compare/$$s-120s/generator.safetensors asset/pretrained/$$s.safetensors; done
 clean:      ## forget the environment; runs/ stays
 	rm -rf .venv
@@ -27,4 +33,4 @@ clean:      ## forget the environment; runs/ stays
 	$(BIN)/python -m pip install --editable '.[dev]'
 	@touch $@
 
-.PHONY: help run test lint lab assets clean
+.PHONY: help run test lint lab pretrained assets clean

@@ -77,7 +77,6 @@ def test_grid_places_each_digit_and_png_reads_back(test_digits, tmp_path):
     assert page.shape == (56, 84)
     assert (page[28:, 28:56] == test_digits.images[4]).all()
     assert (np.asarray(test_digits[:6].grid(columns=3, scale=1, inverted=True)) == 255 - page).all()
-    assert test_digits[:6].strip(scale=1).size == (6 * 28, 28)
     with pytest.raises(Mistake, match="png"):
         test_digits[:6].save(tmp_path / "x.jpg")
 
@@ -155,3 +154,30 @@ def test_without_the_repository_torchvision_is_asked_and_its_failure_told(tmp_pa
     with pytest.raises(Mistake, match=r"could not be downloaded \(no network\)"):
         load_digits("FashionMNIST", data_dir=tmp_path)
     assert "torchvision downloads it" in capsys.readouterr().out
+
+
+def bar(left, right, top=4, bottom=24):
+    image = np.zeros((28, 28), np.uint8)
+    image[top:bottom, left:right] = 255
+    return image
+
+
+def test_a_strip_spaces_by_the_ink_and_wraps():
+    digits = Digits([bar(4, 8), bar(20, 23), np.zeros((28, 28)), bar(10, 12)])
+    line = np.asarray(digits.strip(scale=1, gap=3))
+    inked = np.flatnonzero(line.max(0))
+    assert inked.tolist() == [4, 5, 6, 7, 11, 12, 13, 29, 30]  # 4 wide, a gap of 3, 3 wide, a gap and a space, 2 wide
+    tucked = np.asarray(Digits([bar(4, 20, 4, 8), bar(4, 8, 16, 24)]).strip(scale=1))
+    assert np.flatnonzero(tucked[16:].max(0))[0] < 20  # below the other's overhang
+    wrapped = digits.strip(scale=2, width=10, inverted=True)
+    assert wrapped.height == 2 * 2 * 28 and np.asarray(wrapped).max() == 255 and np.asarray(wrapped)[0, 0] == 255
+    assert Digits([], []).strip().size[1] == 4 * 28
+
+
+def test_digits_save_themselves_as_strip_and_gif(test_digits, tmp_path):
+    assert Image.open(test_digits[:5].save(tmp_path / "s.png", strip=True)).size[1] == 4 * 28
+    frames = Image.open(test_digits[:5].save(tmp_path / "s.gif"))
+    assert frames.n_frames == 5 and frames.size == (224, 224)
+    with pytest.raises(Mistake, match="gif"):
+        test_digits[:0].save(tmp_path / "none.gif")
+    assert not (tmp_path / "none.gif").exists()

@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageOps
 
-from digitgan import Hyperparameters, Mistake, generate, load_generator, write
+from digitgan import Digits, Hyperparameters, Mistake, generate, imitate, load_generator, prepare, walk, write
+from digitgan.handwriting import draw_latents, moments
 from digitgan.models import build
+from digitgan.reader import load_reader
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +65,97 @@ def test_a_number_is_written_in_one_hand(generator):
 
 
 def test_unconditional_generators_give_digits_without_labels():
-    generator, _ = build(Hyperparameters(conditional=False))
+    generator, _ = build(Hyperparameters(conditional=False, classify=0))
     assert generate(generator, [1, 2], seed=0).labels.tolist() == [-1, -1]
     with pytest.raises(Mistake, match="unconditional"):
         write(generator, "12")
+
+
+def test_moments_measure_slant_stroke_and_size():
+    upright = np.zeros((28, 28), np.uint8)
+    upright[6:22, 12:16] = 255  # a bar, 16 high and 4 wide
+    leaning = np.stack(
+        [np.roll(row, (14 - y) // 2) for y, row in enumerate(upright)]
+    )  # half a pixel right per pixel up
+    slant, width, size = moments(Digits([upright, leaning, upright.T])).T
+    assert slant[0] == pytest.approx(0, abs=1e-3) and slant[1] == pytest.approx(0.5, abs=0.05)
+    assert width[0] == pytest.approx(2 * 64 / 40, rel=0.05)  # twice its area over its boundary
+    assert size[0] == pytest.approx(16 / 12**0.5, rel=0.01) and size[2] == pytest.approx(4 / 12**0.5, rel=0.05)
+
+
+def test_spaces_part_a_number_and_anything_else_is_refused(generator):
+    digits = write(generator, "12 3", seed=0)
+    assert digits.labels.tolist() == [1, 2, -1, 3] and digits.images[2].max() == 0
+    for wrong in ("", "  ", "12a", "1.5", "-3", "١"):
+        with pytest.raises(Mistake, match="digits 0 to 9 and spaces"):
+            write(generator, wrong)
+
+
+def test_a_long_number_is_read_back(generator):
+    reader = load_reader()
+    number = "".join(str(digit) for digit in np.random.default_rng(0).integers(10, size=200))
+    for seed in range(5):
+        digits = write(generator, number, seed=seed)
+        assert (reader.read(digits) == digits.labels).mean() >= 0.97
+
+
+def test_a_walk_is_smooth_round_and_repeats(generator):
+    trip = walk(generator, 4, steps=24, seed=3)
+    assert len(trip) == 24 and set(trip.labels) == {4}
+    pixels = trip.images.astype(float)
+    step = np.abs(pixels - np.roll(pixels, 1, 0)).mean((1, 2))  # the first from the last: it closes
+    assert step.min() > 0 and step.max() < np.abs(pixels - np.roll(pixels, 12, 0)).mean((1, 2)).max()
+    assert (walk(generator, 4, steps=24, seed=3).images == trip.images).all()
+    for wrong in ({"steps": 0}, {"stops": 1.5}, {"label": 10}):
+        with pytest.raises(Mistake):
+            walk(generator, **{"label": 4} | wrong)
+
+
+def test_an_imitated_hand_is_that_of_the_source(generator):
+    """Hands of the generator itself, from one digit each: all ten digits lean and press as that hand's do."""
+    z = draw_latents(8, generator.hyperparameters.z_dim, 7)
+    label, told = 3, []
+    found = [imitate(generator, generate(generator, [label], z=one[None]), seed=1, progress=told.append) for one in z]
+    assert len(told) == 8 * 60 and told[59] == 1
+    others = [y for y in range(10) if y != label]
+
+    def mean_moments(latents):
+        return np.stack([moments(generate(generator, others, z=one.reshape(1, -1))).mean(0) for one in latents])
+
+    for ours, theirs in zip(mean_moments(found).T, mean_moments(z).T, strict=True):
+        assert np.corrcoef(ours, theirs)[0, 1] > 0.5
+    again = imitate(generator, generate(generator, [label], z=z[:1]), seed=1)
+    assert torch.equal(again, found[0]) and again.shape == (1, z.shape[1])
+    assert all(weight.requires_grad and weight.grad is None for weight in generator.parameters())
+
+
+def test_imitation_wants_labels_and_one_latent_for_several(generator, test_digits):
+    assert imitate(generator, test_digits[:3], steps=3).shape == (1, generator.hyperparameters.z_dim)
+    for wrong in (test_digits[:0], Digits(test_digits.images[:1])):
+        with pytest.raises(Mistake, match="label"):
+            imitate(generator, wrong)
+
+
+def test_pictures_are_prepared_as_mnist_was(test_digits, tmp_path):
+    """Real digits, enlarged, moved on a large sheet and inverted, come back as they were."""
+    right, reader = 0, load_reader()
+    for i in range(20):
+        sheet = Image.new("L", (400, 300), 230)
+        ink = Image.fromarray(test_digits.images[i]).resize((140, 140), Image.Resampling.BICUBIC)
+        sheet.paste(30, (40 + 5 * i, 60), ink)
+        for picture in (sheet, ImageOps.invert(sheet).convert("RGB"), np.asarray(sheet)):
+            prepared = prepare(picture, label=int(test_digits.labels[i]))
+            right += reader.read(prepared)[0] == test_digits.labels[i]
+            ys, xs = np.nonzero(prepared.images[0] > 60)
+            assert max(np.ptp(ys), np.ptp(xs)) + 1 <= 20
+    assert right >= 57
+    sheet.save(tmp_path / "sheet.png")
+    assert (prepare(tmp_path / "sheet.png").images == prepare(str(tmp_path / "sheet.png")).images).all()
+    (tmp_path / "text.png").write_text("no picture")
+    for wrong, said in (
+        (Image.new("L", (300, 300), 255), "ink"),
+        (tmp_path / "text.png", "text.png"),
+        ("gone", "gone"),
+    ):
+        with pytest.raises(Mistake, match=said):
+            prepare(wrong)

@@ -43,7 +43,7 @@ def test_impossible_values_are_refused_in_one_line_naming_field_and_value(field,
 
 def test_separate_steps_need_a_loss_that_is_a_sum_of_two():
     with pytest.raises(Mistake, match="separate_steps.*'relativistic'"):
-        Hyperparameters(separate_steps=True)
+        Hyperparameters(separate_steps=True, updates="alternating")
 
 
 def test_unknown_fields_and_systems_are_refused_with_the_known_ones():

@@ -4,7 +4,7 @@ import torch
 from digitgan import SYSTEMS, Hyperparameters, Mistake, load_generator, save_generator
 from digitgan.models import build, from_pixels, to_pixels
 
-Z, Y = torch.randn(6, 64), torch.arange(6)
+Z, Y = torch.randn(6, Hyperparameters().z_dim), torch.arange(6)
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -39,7 +39,7 @@ def test_every_conditional_system_sees_the_label_on_both_sides(name):
 
 def test_labels_matter_where_they_should():
     for conditional in (True, False):
-        generator, discriminator = build(Hyperparameters(conditional=conditional))
+        generator, discriminator = build(Hyperparameters(conditional=conditional, classify=0))
         generator.eval()
         images = generator(Z, Y)
         assert torch.equal(images, generator(Z, Y.flip(0))) != conditional

@@ -23,8 +23,27 @@ SMALL = {
         "sweep_epochs": 1,
         "samples": 200,
     },
+    "scorecard": {"samples": 300, "seeds": 2, "teach": False},
+    "recipe": {
+        "measure": True,
+        "budget": 1,
+        "budgets": "2",
+        "variants": "the recipe,z of 16",
+        "seeds": 1,
+        "samples": 200,
+    },
+    "handwriting": {"sources": 20},
+    "benchmark": {"seconds": 0.2, "repeats": 1, "systems": "cdcgan,fcnn"},
 }
-LEAVES = {"main": "generator.safetensors", "compare": "sweep/table.csv"}
+LEAVES = {
+    "main": "generator.safetensors",
+    "compare": "sweep/table.csv",
+    "scorecard": "scorecard.json",
+    "recipe": "recipe.csv",
+    "handwriting": "walk.gif",
+    "benchmark": "speeds.csv",
+}
+PICTURES = {"main": 3, "compare": 3, "scorecard": 3, "recipe": 1, "benchmark": 0, "handwriting": 5}  # at least
 
 
 def papermill(source, target, parameters, cwd):
@@ -37,10 +56,13 @@ def papermill(source, target, parameters, cwd):
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in NOTEBOOKS.glob("*.ipynb")))
 def test_notebook_runs_from_any_folder(name, tmp_path):
-    told = papermill(NOTEBOOKS / f"{name}.ipynb", "out.ipynb", SMALL[name] | {"run_dir": tmp_path / "run"}, tmp_path)
+    parameters = SMALL[name] | {"run_dir": tmp_path / "run"}
+    if name == "recipe":
+        parameters["results"] = tmp_path / "run"
+    told = papermill(NOTEBOOKS / f"{name}.ipynb", "out.ipynb", parameters, tmp_path)
     assert told.returncode == 0, told.stderr[-3000:]
     outputs = [o for c in nbformat.read(tmp_path / "out.ipynb", 4).cells for o in c.get("outputs", [])]
-    assert sum("image/png" in o.get("data", {}) for o in outputs) >= 3
+    assert sum("image/png" in o.get("data", {}) for o in outputs) >= PICTURES[name]
     assert not [o for o in outputs if o.get("name") == "stderr"]
     assert {p.name for p in tmp_path.iterdir()} == {"out.ipynb", "run"}
     assert (tmp_path / "run" / LEAVES[name]).is_file()
@@ -80,10 +102,15 @@ def outputs(name, kind):
 
 def test_the_readme_shows_the_figures_of_the_notebooks():
     readme = (NOTEBOOKS.parent / "README.md").read_text()
-    rows = [html.unescape(row) for row in re.findall(r"<tr><td>(.*?)</td></tr>", outputs("main", "text/html")[-1])]
-    assert len(rows) >= 8
-    for row in rows:
-        assert f"| {row.replace('</td><td>', ' | ')} |" in readme
+    model_card = (NOTEBOOKS.parent / "asset/pretrained/README.md").read_text()
+    for name, place, pages in (("main", -1, [readme]), ("scorecard", 0, [readme, model_card])):
+        rows = re.findall(r"<tr><td>(.*?)</td></tr>", outputs(name, "text/html")[place])
+        assert len(rows) >= 12
+        for row in rows:
+            figures = html.unescape(row).split("</td><td>")[:4]
+            assert all(f"| {' | '.join(figures)} |" in page for page in pages)
     table = next(text for text in outputs("compare", "text/markdown") if "`cdcgan`" in text)
     assert len(table.splitlines()) == len(SYSTEMS) + 3
-    assert table in readme
+    _, ablation, growth = outputs("recipe", "text/markdown")
+    for text in (table, ablation, growth, outputs("benchmark", "text/markdown")[1]):
+        assert text in readme

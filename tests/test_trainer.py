@@ -1,3 +1,4 @@
+import copy
 import csv
 import json
 import math
@@ -15,6 +16,8 @@ from safetensors.torch import load_file
 
 from digitgan import SYSTEMS, Hyperparameters, Mistake, Trainer, generate, load_generator
 from digitgan import trainer as trainer_module
+from digitgan.models import from_pixels
+from digitgan.objectives import OBJECTIVES
 
 
 def weights(trainer):
@@ -127,9 +130,37 @@ def test_steps_of_either_side_are_as_many_as_asked(tiny, tmp_path):
 
     for changes, expected in (({}, "dg"), ({"generator_steps": 2}, "dgg"), ({"separate_steps": True}, "ddg")):
         taken.clear()
-        hp = tiny.replace(epochs=1, limit=32, objective="non-saturating", **changes)
+        hp = tiny.replace(epochs=1, limit=32, objective="non-saturating", updates="alternating", **changes)
         Counting(hp, tmp_path / expected).train()
         assert "".join(taken) == expected
+
+
+def test_one_pass_of_d_gives_the_slopes_of_two(tiny, tmp_path, train_digits):
+    for objective, (_, generator_loss) in OBJECTIVES.items():
+        trainer = Trainer(tiny.replace(objective=objective, precision="fp32", updates="simultaneous"), tmp_path)
+        trainer.total, x, y = 100, train_digits.images[:32], train_digits.labels[:32]
+        x, y = torch.from_numpy(x), torch.from_numpy(y)
+        generator, discriminator = copy.deepcopy((trainer.generator, trainer.discriminator))
+        torch.manual_seed(0)
+        trainer._train_step(x, y)
+        torch.manual_seed(0)
+        fake = generator(torch.randn(32, generator.hyperparameters.z_dim), y)
+        generator_loss(discriminator(from_pixels(x), y), discriminator(fake, y)).backward()
+        for ours, theirs in zip(trainer.generator.parameters(), generator.parameters(), strict=True):
+            assert torch.allclose(ours.grad, theirs.grad, rtol=1e-3, atol=1e-6)
+
+
+def test_a_discriminator_that_must_classify_learns_to(tiny, tmp_path, train_digits):
+    """Without the term its projections know nothing of real digits' labels after so few steps."""
+    shares = []
+    for weight in (0.0, 1.0):
+        trainer = Trainer(tiny.replace(epochs=1, limit=4096, classify=weight), tmp_path / str(weight))
+        trainer.train()
+        with torch.no_grad():
+            x = from_pixels(torch.from_numpy(train_digits.images[-500:]))
+            _, classes = trainer.discriminator.judge(x, torch.zeros(500, dtype=torch.int64))
+        shares.append((classes.argmax(1).numpy() == train_digits.labels[-500:]).mean())
+    assert shares[1] > max(0.6, shares[0] + 0.2)
 
 
 def test_test_gives_the_labels_asked_for_and_leaves_modes_alone(finished):
@@ -314,7 +345,7 @@ def test_digits_without_labels_are_refused_for_a_conditional_run(tiny, tmp_path,
     monkeypatch.setattr(trainer_module, "load_digits", lambda *_, **__: unlabelled)
     with pytest.raises(Mistake, match="without labels"):
         Trainer(tiny, tmp_path / "c").train()
-    assert len(Trainer(tiny.replace(conditional=False), tmp_path / "u").train()) == 2
+    assert len(Trainer(tiny.replace(conditional=False, classify=0), tmp_path / "u").train()) == 2
 
 
 def test_other_ranges_reach_the_discriminator(tiny, tmp_path):
@@ -322,7 +353,7 @@ def test_other_ranges_reach_the_discriminator(tiny, tmp_path):
 
     class Watching(Trainer):
         def _train_step(self, *batch):
-            hook = self.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+            hook = self.discriminator.net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
             sums = super()._train_step(*batch)
             hook.remove()
             return sums

@@ -2,9 +2,11 @@ import base64
 import io
 
 import numpy as np
-from PIL import Image
+import torch
+from PIL import Image, ImageDraw
 
-from digitgan import digit_picker
+from digitgan import digit_picker, drawing_pad
+from digitgan.handwriting import moments
 from digitgan.widgets import live_view
 
 
@@ -44,6 +46,78 @@ def test_save_writes_what_is_shown_and_tells_where(tmp_path):
     picker.folder = tmp_path / "file"
     picker.save.click()
     assert "not saved" in picker.status.value
+
+
+def test_a_typed_number_is_written_in_one_hand(tmp_path):
+    picker = digit_picker(folder=tmp_path)
+    picker.number.value = "24 12"
+    assert picker.digits.labels.tolist() == [2, 4, -1, 1, 2]
+    before = shown(picker)
+    picker.number.value = "24 12x"  # told beside the control, what was shown stays
+    assert "digits 0 to 9 and spaces" in picker.status.value and (shown(picker) == before).all()
+    picker.number.value = "24 12"
+    assert not picker.status.value
+    picker.save.click(), picker.save_gif.click()
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".gif", ".png"]
+    picker.number.value = ""
+    assert picker.digits.labels.tolist() == [7] * 10
+
+
+def test_one_goes_back_to_an_earlier_hand():
+    picker = digit_picker()
+    first = shown(picker)
+    picker.again.click(), picker.again.click()
+    assert [name for name, _ in picker.hand.options] == ["hand 0", "hand 1", "hand 2"] and picker.hand.value == 2
+    picker.hand.value = 0
+    assert (shown(picker) == first).all()
+
+
+def test_sliders_do_what_they_are_called():
+    picker = digit_picker()
+    picker.number.value = "0123456789"
+    plain = moments(picker.digits).mean(0)
+    for i, slider in enumerate(picker.style.values()):
+        means = []
+        for value in (-2, 2):
+            slider.value = value
+            means.append(moments(picker.digits).mean(0)[i])
+        assert means[0] < plain[i] < means[1]
+        slider.value = 0
+    picker.number.value, picker.count.value = "", 40
+    unlike = [np.std(picker.digits.images.astype(float), axis=0).mean()]
+    picker.neatness.value = 1
+    unlike.append(np.std(picker.digits.images.astype(float), axis=0).mean())
+    assert unlike[1] < 0.7 * unlike[0]
+
+
+def drawing(draw):
+    sheet = Image.new("L", (280, 280), 255)
+    draw(ImageDraw.Draw(sheet))
+    file = io.BytesIO()
+    sheet.save(file, "png")
+    return file.getvalue()
+
+
+def test_a_drawn_seven_is_read_and_its_hand_goes_on():
+    pad = drawing_pad()
+    pad.canvas.picture = drawing(lambda pen: pen.line([(70, 60), (210, 55), (120, 240)], width=20, joint="curve"))
+    assert pad.guess.value == 7 and "read as 7" in pad.status.value
+    assert pad.digits.labels.tolist() == list(range(10)) and pad.image.value
+    pad.number.value = "31 7"
+    assert pad.digits.labels.tolist() == [3, 1, -1, 7]
+    pad.number.value = "31 7!"
+    assert "digits 0 to 9" in pad.status.value and len(pad.digits) == 4
+    before = pad.z
+    pad.guess.value = 1  # corrected
+    assert not torch.equal(pad.z, before)
+
+
+def test_an_empty_pad_is_told_beside_the_control():
+    pad = drawing_pad()
+    pad.canvas.picture = drawing(lambda pen: None)
+    assert "ink" in pad.status.value and pad.z is None
+    pad.clear.click()
+    assert pad.canvas.cleared == 1 and pad.guess.value is None
 
 
 def test_without_widgets_a_picture_is_shown():

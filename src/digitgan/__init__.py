@@ -12,9 +12,13 @@ _HOME = {  # public name -> the file it lives in, imported when first used (PEP 
     "save_generator": "models",
     "generate": "handwriting",
     "write": "handwriting",
+    "imitate": "handwriting",
+    "walk": "handwriting",
+    "prepare": "handwriting",
     "Trainer": "trainer",
     "score": "scorecard",
     "digit_picker": "widgets",
+    "drawing_pad": "widgets",
 }
 __all__ = list(_HOME)
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from .common import Mistake, complain
+from .common import Mistake, check_number, complain
 from .hyperparameters import Hyperparameters, system
 
 
@@ -139,10 +139,10 @@ def generate(
     inverted: bool = False,
     seed: int | None = None,
 ):
-    """Write a whole number in one hand, as one picture.
+    """Write a whole number in one hand, as one picture; long ones wrap.
 
     Args:
-        number: Its digits; as many as you like.
+        number: Its digits, with spaces if you like; as many as you like.
         out: The PNG to write.
         generator: A generator.safetensors; the repository's own if left out.
         inverted: Ink on white paper.
@@ -150,39 +150,36 @@ def generate(
     """
 
     def call():
-        if not number or not set(number) <= set("0123456789"):  # before waiting for torch
-            raise Mistake(f"number = {number!r}: must be made of the digits 0 to 9")
+        check_number(number)  # before waiting for torch
         from .handwriting import write
         from .models import load_generator
 
         digits = write(load_generator(generator), number, seed)
-        print(f"see {digits.save(out, columns=len(digits), scale=4, inverted=inverted)}")
+        print(f"see {digits.save(out, strip=True, inverted=inverted)}")
 
     return call
 
 
-def score(generator: Path | None = None, num: int = 10_000, seed: int = 0):
+def score(generator: Path | None = None, num: int = 10_000, seed: int = 0, teach: bool = False):
     """Judge a generator's digits against real ones.
 
     Args:
         generator: A generator.safetensors; the repository's own if left out.
         num: Digits to generate, with balanced labels.
         seed: Of their latents, and of the real digits in the floor.
+        teach: Also train readers on 60,000 generated and on the real digits, a few minutes.
     """
 
     def call():
-        import numpy as np
-
-        from .handwriting import generate as make
         from .models import load_generator
-        from .scorecard import score as judge
+        from .scorecard import score_generator
 
         if not 0 <= seed < 2**32:
             raise Mistake(f"--seed {seed}: must be from 0 to {2**32 - 1}")
         network = load_generator(generator)
         if (dataset := network.hyperparameters.dataset) not in ("MNIST", "EMNIST", "QMNIST"):
             raise Mistake(f"{generator}: trained on {dataset}, the reader reads the digits 0 to 9")
-        print(judge(make(network, np.arange(num) % 10, seed), seed=seed))
+        print(score_generator(network, num, seed, teach=teach))
 
     return call
 
@@ -224,7 +221,7 @@ def reader(out: Path = Path("runs/reader.safetensors"), epochs: int = 12, seed: 
     """
 
     def call():
-        from .scorecard import train_reader
+        from .reader import train_reader
 
         print(json.dumps({"accuracy on 10,000 test digits": train_reader(out, epochs, seed), "see": str(out)}))
 

@@ -18,6 +18,14 @@ class Mistake(ValueError):
         return [f"Mistake: {self}"]
 
 
+def check_number(number):
+    """A number as text. Raises `Mistake` unless it is made of digits and spaces, with one digit at least."""
+    text = str(number)
+    if not text.strip() or not set(text) <= set("0123456789 "):
+        raise Mistake(f"number = {number!r}: must be made of the digits 0 to 9 and spaces")
+    return text
+
+
 @contextlib.contextmanager
 def whole_file(path):
     """A file to write bytes to that appears, in one step and with its folder, when all is written: never half of it."""

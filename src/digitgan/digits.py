@@ -81,27 +81,64 @@ class Digits:
                 draw.text((x + cell / 2, y + 2), str(label), fill=160, font=font, anchor="mt")
         return Image.eval(page, lambda p: 255 - p) if inverted else page
 
-    def strip(self, scale=2, inverted=False):
-        """The digits side by side in one row, as one PIL image."""
-        return self.grid(columns=max(len(self), 1), scale=scale, inverted=inverted)
+    def strip(self, scale=4, inverted=False, width=480, gap=3):
+        """The digits as lines of handwriting, as one smoothed PIL image, each pixel `scale` pixels wide.
 
-    def png(self, **layout):
-        """The grid as the bytes of a PNG file; `layout` as for `grid`."""
+        Digits stand `gap` pixels from ink to ink, each row of pixels and its neighbours looked at, so that a 7 and a 4
+        move together; an image without ink is a space. A line is at most `width` pixels (before `scale`) long.
+        """
+        lines, space, edge = [[]], 0, np.full(28, -99)  # lines of (where it begins, ink cropped to its columns)
+        for image in self.images:
+            columns = np.flatnonzero((image > 64).any(0))
+            if not len(columns):
+                space += 12
+                continue
+            glyph = image[:, columns[0] : columns[-1] + 1]
+            ink = glyph > 64
+            begins = np.where(ink.any(1), ink.argmax(1), 99)  # (28,), 99 where a row has no ink
+            ends = np.where(ink.any(1), glyph.shape[1] - ink[:, ::-1].argmax(1), -99)
+            left = 0
+            if lines[-1]:
+                near = np.max([edge, np.roll(edge, 1), np.roll(edge, -1), np.roll(edge, 2), np.roll(edge, -2)], 0)
+                left = max((near - begins).max() + gap, lines[-1][-1][0] + 4) + space
+            if not left or left + glyph.shape[1] > width:
+                lines += [[]] if lines[-1] else []
+                left, edge = 0, np.full(28, -99)
+            lines[-1].append((left, glyph))
+            edge, space = np.maximum(edge, left + ends), 0  # where the ink of the line ends, row by row
+        ends = [left + glyph.shape[1] for line in lines for left, glyph in line]
+        page = np.zeros((28 * len(lines), max(ends, default=20) + 8), np.uint8)  # 4 pixels of margin
+        for i, line in enumerate(lines):
+            for left, glyph in line:
+                place = page[28 * i : 28 * (i + 1), 4 + left : 4 + left + glyph.shape[1]]
+                np.maximum(place, glyph, out=place)
+        picture = Image.fromarray(255 - page if inverted else page)
+        return picture.resize((page.shape[1] * scale, page.shape[0] * scale), Image.Resampling.BICUBIC)
+
+    def png(self, strip=False, **layout):
+        """The grid, or the strip, as the bytes of a PNG file; `layout` as for `grid` or `strip`."""
         file = io.BytesIO()
-        self.grid(**layout).save(file, "png", optimize=True)
+        (self.strip if strip else self.grid)(**layout).save(file, "png", optimize=True)
         return file.getvalue()
 
     def _repr_png_(self):
         return self[:SHOWN].png(captions=True, inverted=True) if len(self) else None
 
     def save(self, path, **layout):
-        """Write the grid to a `.png`; `layout` as for `grid`. Gives the path.
+        """Write the grid to a `.png` (with `strip=True` the strip), or a `.gif` with one digit after the other.
 
-        Raises `Mistake` for any other kind of file.
+        `layout` as for `grid` or `strip`. Gives the path. Raises `Mistake` for any other kind of file.
         """
-        if Path(path).suffix.lower() != ".png":
-            raise Mistake(f"{path}: must end in .png")
-        write_whole(path, self.png(**layout))
+        kind = Path(path).suffix.lower()
+        if kind == ".png":
+            write_whole(path, self.png(**layout))
+        elif kind == ".gif" and len(self):
+            layout.pop("strip", None)
+            first, *others = (self[i].grid(**{"scale": 8} | layout) for i in range(len(self)))
+            with whole_file(path) as file:
+                first.save(file, "gif", save_all=True, append_images=others, duration=60, loop=0)
+        else:
+            raise Mistake(f"{path}, {len(self)} digits: must end in .png, or in .gif with 1 digit or more")
         return Path(path)
 
     def to_idx(self, folder, train=True):

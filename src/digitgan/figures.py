@@ -42,15 +42,38 @@ CURVES = (
 )
 
 
-def training_view(digits, history):
+def training_view(digits, history, title=""):
     """A run at a glance, as a matplotlib Figure: the fixed latents' digits beside losses and logits."""
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1.15, 1))
     grid = left.subplots()
     grid.imshow(digits.grid(columns=10, inverted=True), cmap="gray", vmin=0, vmax=255)
-    grid.set_title(f"after epoch {len(history)}" if history else "untrained", fontsize=10)
+    grid.set_title(title, fontsize=10)
     grid.axis("off")
     _curves(right.subplots(2, 1, sharex=True), history)
+    return figure
+
+
+def confusion(card):
+    """What a scorecard's digits were read as, as a matplotlib Figure: mistakes by pair, and shares digit by digit."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    wrong = np.where(np.eye(10, dtype=bool), 0, card.confusion)
+    left.imshow(wrong, cmap="Oranges", vmax=max(10, wrong.max()))
+    for asked, read in np.argwhere(wrong):
+        left.text(read, asked, wrong[asked, read], ha="center", va="center", fontsize=8, color=INK)
+    left.set_title("read otherwise than asked (digits)", fontsize=10)
+    left.set(xlabel="read as", ylabel="asked for", xticks=range(10), yticks=range(10))
+    for place, shares, label, colour in (
+        (-0.2, card.per_digit, "generated", FAKE),
+        (0.2, card.floor.per_digit, "real", REAL),
+    ):
+        right.bar(np.arange(10) + place, shares, 0.36, color=colour, label=label)
+    right.set_ylim(min(0.98, *card.per_digit) - 0.01, 1)
+    right.set_xticks(range(10))
+    right.set_title("read as asked", fontsize=10)
+    right.spines[["top", "right"]].set_visible(False)
+    right.legend(frameon=False, fontsize=9, loc="lower right")
     return figure
 
 

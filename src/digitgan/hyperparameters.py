@@ -38,7 +38,7 @@ class Hyperparameters:
     The others are those of older digit GANs, in `ancestors.py`."""
     conditional: bool = True
     """Whether both networks see the label (Mirza & Osindero, arXiv 1411.1784)."""
-    z_dim: int = 64
+    z_dim: int = 32
     """Dimensions of the latent z, drawn from a standard normal."""
     embedding_dim: int = 32
     """Dimensions of the label's embedding beside z in the generator."""
@@ -52,6 +52,11 @@ class Hyperparameters:
     """`non-saturating`: Goodfellow et al., arXiv 1406.2661 (binary cross-entropy); `smoothed`: the same with real
     digits called 0.9 real. `wasserstein`: arXiv 1701.07875. `relativistic`: each real digit paired with a
     generated one of the same label (R3GAN, arXiv 2501.05441); it covers the data where the others collapse."""
+    classify: float = 0.3
+    """Weight of a cross-entropy that has D's projections tell real digits apart (an auxiliary classifier, arXiv
+    1610.09585, on real digits alone): G's slopes then point to the asked digit from the start. Needs projection."""
+    classify_end: float = 0.1
+    """What `classify` falls to at the end of a cosine schedule: late it would keep G to the clearest digits."""
     penalty: Literal["zero-centred", "one-centred"] = "zero-centred"
     """What keeps the discriminator's slopes in bounds. `zero-centred`: (R1 + R2) / 2, at real and generated digits
     (arXiv 2501.05441, eq. 4). `one-centred`: WGAN-GP's, between them (arXiv 1704.00028)."""
@@ -69,7 +74,7 @@ class Hyperparameters:
     # ---- optimiser ----
     epochs: int = 16
     """Passes of `limit` digits; 0 gives the untrained networks."""
-    batch_size: int = 128
+    batch_size: int = 64
     """Real digits, and as many generated ones, per step."""
     generator_lr: float = 1.5e-3
     """Adam's learning rate for the generator at the start."""
@@ -79,6 +84,9 @@ class Hyperparameters:
     """Adam's momentum: none, since the two networks chase each other (arXiv 2501.05441; DCGAN took 0.5)."""
     beta2: float = 0.99
     """Adam's memory of squared gradients: short, since they change as the other network learns (arXiv 1912.04958)."""
+    updates: Literal["alternating", "simultaneous"] = "simultaneous"
+    """`alternating`: G's step passes new digits through the updated D. `simultaneous`: one pass of D serves both
+    (arXiv 2103.00430), so that a second takes a fifth more steps. Needs a D without BatchNorm."""
     generator_steps: int = 1
     """Generator steps per discriminator step."""
     separate_steps: bool = False
@@ -87,7 +95,7 @@ class Hyperparameters:
     """Leave the generator in eval mode after the first epoch's pictures, its BatchNorm frozen: a fault that one
     old recipe has, kept there to be seen."""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """`cosine`: learning rates fall to 0, and gamma to `gamma_end`, along half a cosine over the whole run."""
+    """`cosine`: learning rates fall to 0, gamma and classify to their ends, along half a cosine over the whole run."""
 
     # ---- averaging ----
     ema_half_life: float = 50_000.0
@@ -121,6 +129,16 @@ class Hyperparameters:
             if not holds:
                 raise Mistake(f"{name} = {value!r}: must be {rule}")
             object.__setattr__(self, name, value)
+        if self.classify and not (self.conditional and self.discriminator_label == "projection"):
+            raise Mistake(f"classify = {self.classify}: must be 0 unless labels enter D by projection")
+        if self.updates == "simultaneous" and (self.separate_steps or self.generator_steps > 1):
+            raise Mistake(
+                "updates = 'simultaneous': must be 'alternating' with separate_steps or generator_steps above 1"
+            )
+        if self.updates == "simultaneous" and self.networks == "multiply":
+            raise Mistake(
+                "updates = 'simultaneous': must be 'alternating' with networks = 'multiply', whose D has BatchNorm"
+            )
         if self.separate_steps and self.objective != "non-saturating":
             raise Mistake(f"separate_steps = True with objective = {self.objective!r}: must be 'non-saturating'")
 
@@ -159,7 +177,11 @@ RULES = [  # field names, the rule in words, the rule
     (("batch_size",), "2 or more (BatchNorm compares digits)", lambda v: v >= 2),
     (("generator_lr", "discriminator_lr", "ema_ramp"), "above 0 and at most 1", lambda v: 0 < v <= 1),
     (("beta1", "beta2"), "at least 0 and below 1", lambda v: 0 <= v < 1),
-    (("gamma", "gamma_end", "clip", "ema_half_life"), "a finite number, 0 or more", lambda v: 0 <= v < math.inf),
+    (
+        ("classify", "classify_end", "gamma", "gamma_end", "clip", "ema_half_life"),
+        "a finite number, 0 or more",
+        lambda v: 0 <= v < math.inf,
+    ),
     (("dataset",), "a plain name", lambda v: bool(v) and not set(v) & set("/\\") and v not in (".", "..")),
     (
         ("real_range",),
@@ -171,7 +193,8 @@ RULES = [  # field names, the rule in words, the rule
 
 def _classic(networks, lr, **changes):
     """What the older systems have in common: cross-entropy, no penalty, no schedule, torch's Adam."""
-    common = {"objective": "non-saturating", "gamma": 0.0, "beta1": 0.9, "beta2": 0.999, "schedule": "constant"}
+    common = {"objective": "non-saturating", "classify": 0.0, "gamma": 0.0, "updates": "alternating"}
+    common |= {"beta1": 0.9, "beta2": 0.999, "schedule": "constant", "z_dim": 64, "batch_size": 128}
     return Hyperparameters(networks=networks, **{"generator_lr": lr, "discriminator_lr": lr} | common | changes)
 
 

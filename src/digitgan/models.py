@@ -59,13 +59,18 @@ class Discriminator(nn.Module):
         self.embedding = nn.Embedding(CLASSES, dim) if hyperparameters.conditional else None
 
     def forward(self, x, y):
+        return self.judge(x, y)[0]
+
+    def judge(self, x, y):
+        """(logits (B,), class logits (B, 10)): by projection, how well x agrees with every label; else None."""
         if self.embedding is not None and self.channel:
             x = torch.cat([x, self.embedding(y).unflatten(1, (1, 28, 28))], 1)  # (B, 2, 28, 28)
         features = self.net(x)  # (B, features)
         logits = self.realness(features).squeeze(1)  # (B,)
-        if self.embedding is not None and not self.channel:
-            logits = logits + (features * self.embedding(y)).sum(1)
-        return logits
+        if self.embedding is None or self.channel:
+            return logits, None
+        classes = features @ self.embedding.weight.to(features.dtype).T  # (B, 10)
+        return logits + classes.gather(1, y[:, None]).squeeze(1), classes
 
 
 def dcgan(inputs, channels, c=64):
@@ -73,6 +78,8 @@ def dcgan(inputs, channels, c=64):
     shuffle are one transposed convolution of stride 4 and kernel 12, twice as fast on a CPU."""
     generator = nn.Sequential(
         nn.Linear(inputs, c * 7 * 7), nn.Unflatten(1, (c, 7, 7)),  # (B, 64, 7, 7)
+        nn.BatchNorm2d(c), nn.ReLU(),
+        nn.Conv2d(c, c, 3, padding=1, bias=False),  # (B, 64, 7, 7)
         nn.BatchNorm2d(c), nn.ReLU(),
         nn.Conv2d(c, c, 3, padding=1, bias=False),  # (B, 64, 7, 7)
         nn.BatchNorm2d(c), nn.ReLU(),

@@ -63,9 +63,13 @@ def tidy(notebook):
     for cell in notebook.cells:
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
-        for output in cell.get("outputs", []):
-            if "image/png" in output.get("data", {}):
-                output.data.pop("application/vnd.jupyter.widget-view+json", None)
+        shown = []
+        for output in cell.get("outputs", []):  # a widget stays as its picture, or goes
+            widget = output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+            if not widget or "image/png" in output.data:
+                shown.append(output)
+        if "outputs" in cell:
+            cell.outputs = shown
     return notebook
 
 

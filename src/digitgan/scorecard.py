@@ -1,219 +1,283 @@
-"""The reader, a classifier of real digits, and `score`, what it says of generated ones.
+"""`score`: generated digits held against real ones, as a classifier of real digits (the reader) sees them.
 
 Accuracy alone praises a generator that draws one perfect digit of each kind, so each figure stands
 beside others that see diversity, and beside the same figure for real digits: the floor.
-The reader is never used in training a generator.
 """
 
 import contextlib
 import dataclasses
+import functools
 import html
 import io
 import json
+import warnings
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from safetensors.torch import save as safetensors_bytes
+from scipy.stats import rankdata
 from torch import nn
-from torch.nn.functional import cross_entropy, pad
 
-from .common import ASSET, Mistake, write_whole
-from .digits import load_digits
-from .models import computes_bf16
+from . import handwriting
+from .common import Mistake
+from .digits import Digits, load_digits
+from .handwriting import MOMENTS, generate, moments
+from .reader import Reader, fit_reader, load_reader
 
-READER = ASSET / "reader.safetensors"
-SAMPLES = 10_000  # digits on each side of a comparison
 NEIGHBOURS = 5
-
-
-class Reader(nn.Module):
-    """A small classifier of digits: uint8 (B, 28, 28) or (B, 1, 28, 28) -> 128 features a digit (B, 128).
-
-    `num_features` is what torchmetrics asks of a network whose features it compares.
-    """
-
-    num_features = 128
-
-    def __init__(self):
-        super().__init__()
-        self.body = nn.Sequential(
-            *self._block(1, 32, stride=2),  # (B, 32, 14, 14)
-            *self._block(32, 64), nn.MaxPool2d(2),  # (B, 64, 7, 7)
-            *self._block(64, 128), *self._block(128, 128), nn.MaxPool2d(2),  # (B, 128, 3, 3)
-            nn.Flatten(), nn.Dropout(0.3), nn.Linear(128 * 3 * 3, self.num_features), nn.ReLU(),  # (B, 128)
-        )  # fmt: skip
-        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(self.num_features, 10))
-
-    @staticmethod
-    def _block(inputs, outputs, stride=1):
-        return nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
-
-    def forward(self, images):
-        return self.body(images.reshape(-1, 1, 28, 28).float() / 255)
-
-    @torch.inference_mode()
-    def features(self, digits):
-        """The features of some `Digits`, float32 (N, 128)."""
-        self.eval()
-        return torch.cat([self(batch) for batch in torch.from_numpy(digits.images).split(500)])
-
-    @torch.inference_mode()
-    def read(self, digits):
-        """What the reader takes each of some `Digits` for, int64 (N,)."""
-        return self.head(self.features(digits)).argmax(1).numpy()
-
-
-def load_reader(path=READER):
-    """The trained reader. Raises FileNotFoundError or `Mistake` where `path` holds none."""
-    reader = Reader()
-    try:
-        reader.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError) as error:
-        raise Mistake(f"{path}: not a reader's weights ({str(error).splitlines()[0]})") from None
-    return reader.eval()
-
-
-def train_reader(path, epochs=12, seed=0):
-    """Train a reader on the 60,000 real training digits, write it to `path`; gives its accuracy on the test digits.
-
-    Adam with a one-cycle schedule; digits shifted by up to two pixels each way.
-    """
-    if epochs < 1 or not 0 <= seed < 2**32:
-        raise Mistake(f"epochs = {epochs}, seed = {seed}: must be 1 or more, and from 0 to {2**32 - 1}")
-    digits = load_digits(train=True)
-    images, labels = torch.from_numpy(digits.images), torch.from_numpy(digits.labels)
-    batch_size, steps = 100, len(digits) // 100
-    bf16 = computes_bf16(torch.device("cpu"))
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        reader = Reader()
-        optimizer = torch.optim.Adam(reader.parameters())
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, epochs * steps)
-        for epoch in range(epochs):
-            reader.train()
-            for batch in torch.randperm(len(digits)).split(batch_size):
-                down, right = torch.randint(5, (2,)).tolist()
-                shifted = pad(images[batch], (2, 2, 2, 2))[:, down : down + 28, right : right + 28]
-                with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                    loss = cross_entropy(reader.head(reader(shifted)).float(), labels[batch])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-            test = load_digits(train=False)
-            accuracy = float((reader.read(test) == test.labels).mean())
-            print(f"epoch {epoch + 1} of {epochs}: reads {accuracy:.2%} of the test digits", flush=True)
-    write_whole(path, safetensors_bytes(reader.state_dict()))
-    return accuracy
+HANDS = 500  # rows of ten digits, each in one hand
+TAUGHT = 60_000  # digits from which a reader is trained for the classification accuracy score
 
 
 @dataclasses.dataclass(frozen=True)
 class Scorecard:
-    """What `score` found. Each figure is a share (0..1) except `fid`; `floor` holds the same for real digits.
+    """What `score` found; `floor` holds the same for real digits.
 
-    `samples`: generated digits judged, `reals`: real digits they were held against.
-    `read_as_asked` is None for digits without labels. `classes`: how many of the ten digits make up 1 % or more;
-    `evenness`: entropy of what is read, 1 for ten equal shares, 0 for one. `confusion[asked, read]` counts digits.
+    `samples`: generated digits judged, `reals`: real digits they were held against. None: not measured.
+    Shares (0..1): `read_as_asked` and `per_digit` (10,), `precision`, `recall`, `density`, `coverage`,
+    `copies` (nearer to a training digit than 99 % of the real ones are), `classification_accuracy`.
+    `nearest`: median distance to the nearest training digit (Euclidean, ink 1). `classes`: how many of the ten
+    digits make up 1 % or more; `evenness`: entropy of what is read, 1 for ten equal shares, 0 for one.
+    `one_hand`: rank correlations of `MOMENTS` between digits written with one latent.
+    `confusion[asked, read]` counts digits. `pairs`: the ten digits nearest to a training digit, each with that one.
     """
 
     samples: int
     reals: int
     read_as_asked: float | None
     fid: float
+    kid: float
     precision: float
     recall: float
     density: float
     coverage: float
     classes: int
     evenness: float
+    nearest: float
+    copies: float
+    per_digit: tuple
     confusion: np.ndarray = dataclasses.field(repr=False)
+    pairs: Digits | None = dataclasses.field(default=None, repr=False)
+    one_hand: tuple | None = None
+    classification_accuracy: float | None = None
     floor: "Scorecard | None" = dataclasses.field(default=None, repr=False)
 
     ROWS = (
         ("read_as_asked", "read as asked", "{:.2%}", "higher"),
         ("fid", "Fréchet distance (reader's features)", "{:.2f}", "lower"),
+        ("kid", "kernel distance (its floor is 0 but for chance)", "{:.2f}", "lower"),
         ("precision", f"precision (k = {NEIGHBOURS})", "{:.3f}", "higher"),
         ("recall", f"recall (k = {NEIGHBOURS})", "{:.3f}", "higher"),
         ("density", f"density (k = {NEIGHBOURS})", "{:.3f}", "higher"),
         ("coverage", f"coverage (k = {NEIGHBOURS})", "{:.3f}", "higher"),
-        ("classes", "digits that appear", "{} of 10", "10"),
+        ("classes", "digits that appear", "{} of 10", "higher"),
         ("evenness", "evenness of their shares", "{:.3f}", "higher"),
+        ("classification_accuracy", f"classification accuracy score ({TAUGHT:,} digits)", "{:.2%}", "higher"),
+        ("nearest", "distance to the nearest training digit", "{:.2f}", "as real"),
+        ("copies", "nearer to one than 99 % of real digits", "{:.2%}", "1 % or less"),
     )
 
     def rows(self):
-        """(figure, generated digits, real digits, which way is better) as text, line by line."""
+        """(figure, generated digits, real digits, which way is better, how near the real ones) as text, line by line."""
         for name, title, form, better in self.ROWS:
-            values = [getattr(card, name) if card else None for card in (self, self.floor)]
-            yield title, *("–" if value is None else form.format(value) for value in values), better
+            value, real = (getattr(card, name) if card else None for card in (self, self.floor))
+            if value is not None or name == "read_as_asked":
+                told = ("–" if v is None else form.format(v) for v in (value, real))
+                near = {"higher": (value, real), "lower": (real, value)}.get(better) if name != "kid" else None
+                yield title, *told, better, "" if not near or None in near else _bar(*near)
+        for i, name in enumerate(MOMENTS if self.one_hand else ()):
+            told = [f"{card.one_hand[i]:.2f}" if card and card.one_hand else "–" for card in (self, self.floor)]
+            yield f"one hand: rank correlation of {name}", *told, "higher", _bar(self.one_hand[i], 1)
+        if self.read_as_asked is not None:
+            told = (_sparkline(card.per_digit) if card else "–" for card in (self, self.floor))
+            yield "read as asked, 0 to 9 (95 % to 100 %)", *told, "higher", ""
 
     def to_json(self):
         """All figures, and those of the floor, as JSON text."""
-        return json.dumps(dataclasses.asdict(self), default=np.ndarray.tolist, indent=1) + "\n"
+        values = dataclasses.asdict(self, dict_factory=lambda items: {k: v for k, v in items if k != "pairs"})
+        return json.dumps(values, default=np.ndarray.tolist, indent=1) + "\n"
+
+    def _head(self):
+        return "", f"{self.samples:,} generated", "real train digits", "better", "as near as real ones"
+
+    def _note(self):
+        return f"Both against {self.reals:,} real test digits; as for distances, it is these that are real."
 
     def __str__(self):
-        head = ("", f"{self.samples:,} generated", "real train digits", "better")
-        table = [head, *self.rows()]
-        widths = [max(len(row[i]) for row in table) for i in range(4)]
-        note = f"against {self.reals:,} real test digits"
-        return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in table) + (
-            f"\n{note}"
-        )
+        table = [self._head(), *self.rows()]
+        widths = [max(len(row[i]) for row in table) for i in range(5)]
+        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
+        return "\n".join([*lines, self._note()])
 
     def _repr_html_(self):
-        head = f"<tr><th></th><th>{self.samples:,} generated</th><th>real train digits</th><th>better</th></tr>"
+        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in self._head())
         cells = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in self.rows())
         body = "".join(f"<tr>{row}</tr>" for row in cells)
-        return f"<table>{head}{body}</table><p>Both against {self.reals:,} real test digits.</p>"
+        return f"<table><tr>{head}</tr>{body}</table><p>{self._note()}</p>"
 
 
-def score(fake, real=None, reader=None, seed=0):
+def _bar(part, whole):
+    """A bar of up to ten blocks: `part` as a share of `whole`. Blocks of text show where styles are stripped."""
+    eighths = round(80 * min(max(part / whole, 0), 1)) if whole else 80
+    return "█" * (eighths // 8) + "▏▎▍▌▋▊▉"[eighths % 8 - 1 : eighths % 8] * bool(eighths % 8)
+
+
+def _sparkline(shares):
+    """Ten shares as ten blocks, from 95 % (or less) to 100 %."""
+    return "".join("▁▂▃▄▅▆▇█"[round(7 * min(max((v - 0.95) / 0.05, 0), 1))] for v in shares)
+
+
+def score(fake, real=None, reader=None, seed=0, hands=None, taught=None):
     """Judge some `Digits` against real ones (MNIST's test digits unless given), as a `Scorecard`.
 
     read as asked: share that the reader takes for their labels. Fréchet distance (FID, Heusel et al.,
-    arXiv 1706.08500) in the reader's 128 features. Precision and recall (Kynkäänniemi et al.,
-    arXiv 1904.06991), density and coverage (Naeem et al., arXiv 2002.09797) among k nearest neighbours.
+    arXiv 1706.08500) and kernel distance (KID, Bińkowski et al., arXiv 1801.01401) in the reader's 128 features.
+    Precision and recall (Kynkäänniemi et al., arXiv 1904.06991), density and coverage (Naeem et al.,
+    arXiv 2002.09797) among k nearest neighbours. Copies: distances in pixels to the nearest of the training digits.
+    hands: rows of the digits 0 to 9 with one latent each, asked whether a hand keeps its slant, width and size.
+    taught: generated digits from which a reader is trained afresh for 2 epochs and tested on `real`
+    (classification accuracy score, Ravuri & Vinyals, arXiv 1905.10887).
     The floor holds as many real training digits, drawn with `seed`, against the same real ones.
     Figures depend on the number of samples: compare like with like, 10,000 by custom.
 
-    Raises `Mistake` for fewer than 100 digits.
+    Raises `Mistake` for fewer than 100 digits, or hands that are not rows of 0 to 9.
     """
+    known = _known(real, reader)
+    if min(len(fake), len(known.real)) < 100:
+        raise Mistake(f"{len(fake)} generated and {len(known.real)} real digits: must be 100 or more of each")
+    distance, index = _nearest(fake, known.train)
+    closest = np.argsort(distance)[:10]
+    close = np.quantile(known.away, 0.01)
+    strangers = None if hands is None else _rows_of_strangers(known.train, len(hands) // 10, seed)
+    pupils = taught, None if taught is None else known.train[: len(taught)]
+    learned = [None if digits is None else fit_reader(digits, known.real, 2, seed, quiet=True)[1] for digits in pupils]
+    floor = Scorecard(
+        **_floor(real, reader, min(len(fake), len(known.train)), seed),
+        **_copies(known.away, close),
+        one_hand=None if hands is None else one_hand(strangers),
+        classification_accuracy=learned[1],
+    )
+    return Scorecard(
+        **_compare(fake, known, seed),
+        **_copies(distance, close),
+        one_hand=None if hands is None else one_hand(hands),
+        classification_accuracy=learned[0],
+        pairs=fake[closest] + known.train[index[closest]],
+        floor=floor,
+    )
+
+
+class _Known(NamedTuple):
+    """The real side of a comparison, and its distances to the training digits."""
+
+    real: Digits
+    train: Digits
+    reader: Reader
+    features: torch.Tensor
+    away: np.ndarray
+
+
+@functools.lru_cache(1)  # one judge, many scorecards
+def _known(real, reader):
     real = load_digits(train=False) if real is None else real
     reader = load_reader() if reader is None else reader
-    if min(len(fake), len(real)) < 100:
-        raise Mistake(f"{len(fake)} generated and {len(real)} real digits: must be 100 or more of each")
     train = load_digits(train=True)
-    floor = train[np.random.default_rng(seed).choice(len(train), min(len(fake), len(train)), replace=False)]
-    real_features = reader.features(real)
-    return dataclasses.replace(_compare(fake, real_features, reader), floor=_compare(floor, real_features, reader))
+    return _Known(real, train, reader, reader.features(real), _nearest(real, train)[0])
 
 
-def _compare(fake, real_features, reader):
+@functools.lru_cache(1)
+def _floor(real, reader, count, seed):
+    known = _known(real, reader)
+    some = np.random.default_rng(seed).choice(len(known.train), count, replace=False)
+    return _compare(known.train[some], known, seed)
+
+
+def _copies(distance, close):
+    return {"nearest": float(np.median(distance)), "copies": float((distance < close).mean())}
+
+
+def score_generator(generator, num=10_000, seed=0, reader=None, teach=False):
+    """`score` of `num` digits with balanced labels and of 500 hands, all drawn with `seed`.
+
+    teach: measure the classification accuracy score too, on 60,000 further digits.
+    """
+    conditional = generator.hyperparameters.conditional
+    return score(
+        generate(generator, np.arange(num) % 10, seed),
+        reader=reader,
+        seed=seed,
+        hands=handwriting.hands(generator, HANDS, seed) if conditional else None,
+        taught=generate(generator, np.arange(TAUGHT) % 10, seed ^ 1) if teach and conditional else None,
+    )
+
+
+def one_hand(hands):
+    """How far a row's ten digits agree in slant, stroke width and size: three rank correlations.
+
+    Ranks are taken among the rows, digit by digit, so that a 1 is narrow among 1s; the correlation is the
+    mean over pairs of digits: 0 for rows of strangers, 1 where every digit shows the same order of hands.
+    """
+    if len(hands) < 20 or len(hands) % 10 or (hands.labels != np.arange(len(hands)) % 10).any():
+        raise Mistake(f"{len(hands)} digits of hands: must be two or more rows of the digits 0 to 9")
+    ranks = rankdata(moments(hands).reshape(-1, 10, len(MOMENTS)), axis=0)
+    pairs = np.triu_indices(10, 1)
+    return tuple(float(np.corrcoef(ranks[:, :, i].T)[pairs].mean()) for i in range(len(MOMENTS)))
+
+
+def _rows_of_strangers(digits, rows, seed):
+    """Rows of the digits 0 to 9, each by whoever wrote it."""
+    rng = np.random.default_rng(seed)
+    columns = [rng.choice(np.flatnonzero(digits.labels == y), rows, replace=False) for y in range(10)]
+    return digits[np.stack(columns, 1).reshape(-1)]
+
+
+def _nearest(digits, train):
+    """Distance of each digit to the nearest training digit, and which one: (N,), (N,)."""
+    everything = torch.from_numpy(train.images).flatten(1).float() / 255  # (60,000, 784)
+    squares, found = everything.square().sum(1), []
+    for pixels in torch.from_numpy(digits.images).flatten(1).split(1000):
+        batch = pixels.float() / 255
+        squared, index = (squares - 2 * batch @ everything.T).min(1)
+        found.append(((squared + batch.square().sum(1)).clamp_min(0).sqrt(), index))
+    return tuple(torch.cat(part).numpy() for part in zip(*found, strict=True))
+
+
+def _compare(fake, known, seed):
+    """The figures that the reader's features give."""
     from prdc import compute_prdc
     from torchmetrics.image.fid import FrechetInceptionDistance
+    from torchmetrics.image.kid import KernelInceptionDistance
 
-    features = reader.features(fake)
-    fid = FrechetInceptionDistance(feature=_Features(reader.num_features))
-    fid.update(real_features, real=True), fid.update(features, real=False)
+    reader, real_features = known.reader, known.features
+    features, width = reader.features(fake), reader.num_features
+    fid = FrechetInceptionDistance(feature=_Features(width))
+    with warnings.catch_warnings(action="ignore"):  # that it keeps all features
+        kid = KernelInceptionDistance(feature=_Features(width), subset_size=min(1000, len(fake), len(real_features)))
+    for distance in (fid, kid):
+        distance.update(real_features, real=True), distance.update(features, real=False)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # of its subsets
+        kernel = float(kid.compute()[0])
     with contextlib.redirect_stdout(io.StringIO()):  # it prints the two counts
         neighbours = compute_prdc(real_features.numpy(), features.numpy(), NEIGHBOURS)
-    known = fake.labels >= 0
+    labelled = fake.labels >= 0
     with torch.inference_mode():
         read = reader.head(features).argmax(1).numpy()
     shares = np.bincount(read, minlength=10) / len(read)
     confusion = np.zeros((10, 10), np.int64)
-    np.add.at(confusion, (fake.labels[known], read[known]), 1)
-    return Scorecard(
-        samples=len(fake),
-        reals=len(real_features),
-        read_as_asked=float((read == fake.labels)[known].mean()) if known.any() else None,
-        fid=float(fid.compute()),
+    np.add.at(confusion, (fake.labels[labelled], read[labelled]), 1)
+    return {
+        "samples": len(fake),
+        "reals": len(real_features),
+        "read_as_asked": float((read == fake.labels)[labelled].mean()) if labelled.any() else None,
+        "fid": float(fid.compute()),
+        "kid": kernel,
         **{name: float(value) for name, value in neighbours.items()},
-        classes=int((shares >= 0.01).sum()),
-        evenness=abs(float((shares[shares > 0] * np.log10(shares[shares > 0])).sum())),
-        confusion=confusion,
-    )
+        "classes": int((shares >= 0.01).sum()),
+        "evenness": abs(float((shares[shares > 0] * np.log10(shares[shares > 0])).sum())),
+        "per_digit": tuple((np.diag(confusion) / confusion.sum(1).clip(1)).tolist()),
+        "confusion": confusion,
+    }
 
 
 class _Features(nn.Identity):

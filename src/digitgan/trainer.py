@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from safetensors.torch import save as safetensors_bytes
+from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel
 
 from . import runfolder
@@ -19,7 +20,7 @@ from .common import Mistake, write_table, write_whole
 from .console import on_interrupt, progress_bar
 from .digits import load_digits
 from .figures import progression_gif
-from .handwriting import draw_latents, generate
+from .handwriting import generate, hands
 from .hyperparameters import Hyperparameters
 from .models import build, computes_bf16, from_pixels, save_generator
 from .objectives import OBJECTIVES, PENALTIES
@@ -123,42 +124,56 @@ class Trainer:
         progress = self.step / self.total if hp.schedule == "cosine" else 0.0
         falling = (1 + math.cos(math.pi * progress)) / 2  # from 1 to 0 over the run
         gamma = hp.gamma_end + (hp.gamma - hp.gamma_end) * falling if hp.gamma else 0.0
+        classify = hp.classify_end + (hp.classify - hp.classify_end) * falling
         x = from_pixels(x, hp.real_range)  # (B, 1, 28, 28)
         self.generator.train(not (hp.eval_left_on and self.history))
 
-        # (1) Update D: tell each real digit from the generated one it is paired with
+        simultaneous = hp.updates == "simultaneous"
+
+        # (1) Update D: tell each real digit from the generated one it is paired with, and read the real one
         with self._autocast():
-            with torch.no_grad():
-                fake = self.generator(self._latents(y), y).float()
-            real_logits, fake_logits = self.discriminator(x, y).float(), self.discriminator(fake, y).float()
+            with torch.set_grad_enabled(simultaneous):
+                made = self.generator(self._latents(y), y)
+            fake = made.detach().float().requires_grad_(simultaneous)
+            (real_logits, classes), (fake_logits, _) = self.discriminator.judge(x, y), self.discriminator.judge(fake, y)
+        real_logits, fake_logits = real_logits.float(), fake_logits.float()
+        extra = classify * cross_entropy(classes.float(), y) if hp.classify else 0.0
         if hp.separate_steps:  # a logit of infinity adds nothing to the loss
             infinity = torch.full_like(real_logits, torch.inf)
             real_loss = discriminator_loss(real_logits, -infinity)
-            self._update(self.d_optimizer, real_loss, hp.discriminator_lr * falling)
+            self._update(self.d_optimizer, real_loss + extra, hp.discriminator_lr * falling)
             with self._autocast():
                 fake_logits = self.discriminator(fake, y).float()
-            d_loss = discriminator_loss(infinity, fake_logits) + real_loss.detach()
+            d_loss, extra = discriminator_loss(infinity, fake_logits) + real_loss.detach(), 0.0
         else:
             d_loss = discriminator_loss(real_logits, fake_logits)
         penalty = torch.zeros(())
         if gamma and self.step % hp.penalty_every == 0:  # in float32: it is a difference of small numbers
             penalty = PENALTIES[hp.penalty](self.discriminator, x, fake, y)
-        self._update(self.d_optimizer, d_loss + gamma * hp.penalty_every * penalty, hp.discriminator_lr * falling)
+            extra = extra + gamma * hp.penalty_every * penalty
+        self._update(self.d_optimizer, d_loss + extra, hp.discriminator_lr * falling)
         if hp.clip:
             with torch.no_grad():
                 for weights in self.discriminator.parameters():
                     weights.clamp_(-hp.clip, hp.clip)
 
         # (2) Update G: make D take the generated digits for real
-        self.discriminator.requires_grad_(False)
-        for _ in range(hp.generator_steps):
-            with self._autocast():
-                with torch.no_grad():  # only pairs need the real digits again
-                    real_again = self.discriminator(x, y).float() if hp.objective == "relativistic" else None
-                fake_again = self.discriminator(self.generator(self._latents(y), y), y).float()
-            g_loss = generator_loss(real_again, fake_again)
-            self._update(self.g_optimizer, g_loss, hp.generator_lr * falling)
-        self.discriminator.requires_grad_(True)
+        if simultaneous:  # D's backward pass has brought its own slopes to the images: turn them into those of G's loss
+            logits = real_logits.detach(), fake_logits.detach().requires_grad_()
+            g_loss = generator_loss(*logits)
+            (wanted,), (had,) = (torch.autograd.grad(loss, logits[1]) for loss in (g_loss, discriminator_loss(*logits)))
+            turn = (wanted / had).clamp(-1e15, 1e15)[:, None, None, None]  # (B, 1, 1, 1)
+            self._update(self.g_optimizer, made, hp.generator_lr * falling, (turn * fake.grad).to(made.dtype))
+        else:
+            self.discriminator.requires_grad_(False)
+            for _ in range(hp.generator_steps):
+                with self._autocast():
+                    with torch.no_grad():  # only pairs need the real digits again
+                        real_again = self.discriminator(x, y).float() if hp.objective == "relativistic" else None
+                    fake_again = self.discriminator(self.generator(self._latents(y), y), y).float()
+                g_loss = generator_loss(real_again, fake_again)
+                self._update(self.g_optimizer, g_loss, hp.generator_lr * falling)
+            self.discriminator.requires_grad_(True)
 
         # (3) Average G's weights
         self.averaged.update_parameters(self.generator)
@@ -197,9 +212,9 @@ class Trainer:
     def _autocast(self):
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
-    def _update(self, optimizer, loss, lr):
+    def _update(self, optimizer, loss, lr, slopes=None):
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward(slopes)
         (group,) = optimizer.param_groups
         if self.accelerator.num_processes > 1:  # every process has its share of the batch
             for parameter in group["params"]:
@@ -265,11 +280,7 @@ class Trainer:
 
     def progress(self):
         """What the averaged generator makes of the run's fixed latents: `HANDS` rows of 0 to 9, as `Digits`."""
-        hp = self.hyperparameters
-        z = draw_latents(HANDS, hp.z_dim, hp.seed).repeat_interleave(10, 0)  # (80, z_dim)
-        if not hp.conditional:
-            z = draw_latents(10 * HANDS, hp.z_dim, hp.seed)
-        return generate(self.averaged.module, np.arange(10 * HANDS) % 10, z=z)
+        return hands(self.averaged.module, HANDS, self.hyperparameters.seed)
 
     def _parts(self):
         names = "generator", "discriminator", "averaged", "g_optimizer", "d_optimizer"

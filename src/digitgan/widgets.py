@@ -1,61 +1,31 @@
-"""What one plays with in a notebook: the digit picker, and the live view of a training run.
+"""What one plays with in a notebook: the digit picker, the drawing pad, and the live view of a training run.
 
 Only layout and events; each shows itself as a plain picture where widgets do not run.
 """
 
 import base64
+import html
+import io
+import time
 from pathlib import Path
 
+import anywidget
 import ipywidgets as w
+import PIL.Image
+import torch
+import traitlets
 from IPython.display import Image, display
 
+from .common import Mistake
+from .digits import Digits
 from .figures import png, training_view
-from .handwriting import draw_latents, generate
+from .handwriting import draw_latents, generate, imitate, prepare, style_directions, write
 from .models import load_generator
+from .reader import load_reader
 
 
-class DigitPicker(w.VBox):
-    """Pick a digit, and how many; see `digit_picker`. `digits` holds what is shown."""
-
-    def __init__(self, generator, folder):
-        self.generator, self.folder, self.hand = generator, Path(folder), 0
-        self.digit = w.ToggleButtons(options=list(range(10)), value=7, tooltips=[f"write {d}" for d in range(10)])
-        self.digit.style.button_width = "2.6em"
-        self.count = w.IntSlider(value=10, min=1, max=40, description="how many", continuous_update=False)
-        self.again = w.Button(description="new handwriting", icon="refresh", tooltip="draw other latents")
-        self.look = w.ToggleButtons(options=["ink on paper", "inverted"], layout={"width": "auto"})
-        self.look.style.button_width = "8em"
-        self.save = w.Button(description="save as PNG", icon="download")
-        self.status = w.HTML()
-        self.image = w.Image(format="png")
-        for control in (self.digit, self.count, self.look):
-            control.observe(lambda change: self.show(), "value")
-        self.again.on_click(lambda _: self.show(self.hand + 1))
-        self.save.on_click(lambda _: self._save())
-        if not generator.hyperparameters.conditional:
-            self.digit.disabled = True
-        rows = w.HBox([self.count, self.again]), w.HBox([self.look, self.save])
-        super().__init__([self.digit, *rows, self.image, self.status])
-        self.show()
-
-    def show(self, hand=None):
-        """Write the picked digit, in the hands that number `hand` gives (the present ones if None)."""
-        self.hand = self.hand if hand is None else hand
-        z = draw_latents(self.count.max, self.generator.hyperparameters.z_dim, self.hand)[: self.count.value]
-        self.digits = generate(self.generator, [self.digit.value] * self.count.value, z=z)
-        self.image.value = self.digits.png(scale=3, inverted=self._on_paper())
-        self.status.value = ""
-
-    def _on_paper(self):
-        return self.look.value == "ink on paper"  # `Digits` itself keeps ink bright, as MNIST does
-
-    def _save(self):
-        path = self.folder / f"{self.digit.value}-hand{self.hand}-{self.count.value}.png"
-        try:
-            self.digits.save(path, scale=4, inverted=self._on_paper())
-            self.status.value = f"saved as {path}"
-        except OSError as error:
-            self.status.value = f"not saved: {error}"
+class Panel(w.VBox):
+    """Widgets around a picture, `image`, which is shown by itself where widgets do not run."""
 
     def _repr_mimebundle_(self, **kwargs):
         """The widget, and its picture for places where widgets do not run."""
@@ -65,21 +35,201 @@ class DigitPicker(w.VBox):
         return bundle
 
 
+class DigitPicker(Panel):
+    """Pick a digit or type a number, and in whose hand; see `digit_picker`. `digits` holds what is shown."""
+
+    def __init__(self, generator, folder):
+        self.generator, self.folder, self.directions = generator, Path(folder), None
+        self.conditional = generator.hyperparameters.conditional
+        self.digit = w.ToggleButtons(options=list(range(10)), value=7, tooltips=[f"write {d}" for d in range(10)])
+        self.digit.style.button_width = "2.6em"
+        self.number = w.Text(placeholder="or type a number", continuous_update=True, tooltip="a number, in one hand")
+        self.again = w.Button(description="new handwriting", icon="random", tooltip="draw other latents")
+        self.hand = w.Dropdown(options=[("hand 0", 0)], tooltip="go back to an earlier hand", layout={"width": "8em"})
+        self.count = w.IntSlider(value=10, min=1, max=40, description="how many")
+        self.neatness = w.FloatSlider(min=0, max=1, step=0.05, description="neatness", tooltip="shorter latents")
+        self.style = {
+            name: w.FloatSlider(min=-3, max=3, step=0.1, description=name, tooltip=f"{name}, in standard deviations")
+            for name in ("slant", "weight", "size")
+        }
+        self.look = w.ToggleButtons(options=["ink on paper", "inverted"], layout={"width": "auto"})
+        self.look.style.button_width = "8em"
+        self.save = w.Button(description="save as PNG", icon="download", tooltip="save what is shown")
+        self.save_gif = w.Button(description="save as GIF", icon="film", tooltip="save it digit by digit")
+        self.status, self.image = w.HTML(), w.Image(format="png")
+        for control in (self.digit, self.number, self.hand, self.count, self.neatness, self.look, *self.style.values()):
+            control.observe(self._changed, "value")
+        self.again.on_click(lambda _: self._draw())
+        for button, kind in ((self.save, "png"), (self.save_gif, "gif")):
+            button.on_click(lambda _, kind=kind: self._save(kind))
+        if not self.conditional:
+            self.digit.disabled = self.number.disabled = True
+        for slider in self.style.values():
+            slider.disabled = not self.conditional
+        rows = (
+            [self.number, self.again, self.hand],
+            [self.count, self.neatness],
+            list(self.style.values()),
+            [self.look, self.save, self.save_gif],
+        )
+        super().__init__(
+            [self.digit, *(w.HBox(row, layout={"flex_flow": "row wrap"}) for row in rows), self.image, self.status]
+        )
+        self.show()
+
+    def show(self):
+        """Write the number in the present hand, or, where there is none, the digit in as many hands as asked for."""
+        z = draw_latents(self.count.max, self.generator.hyperparameters.z_dim, self.hand.value)
+        z = z * (1 - 0.8 * self.neatness.value)
+        wanted = torch.tensor([slider.value for slider in self.style.values()])
+        if wanted.any():
+            if self.directions is None:  # found when first asked for
+                self.directions = style_directions(self.generator)
+            z = z + wanted @ self.directions
+        paper = self.look.value == "ink on paper"  # `Digits` itself keeps ink bright, as MNIST does
+        try:
+            if self.number.value:
+                self.digits = write(self.generator, self.number.value, z=z[:1])
+                self.layout_shown = {"strip": True, "inverted": paper, "width": 240}
+            else:
+                labels = [self.digit.value] * self.count.value
+                self.digits = generate(self.generator, labels, z=z[: self.count.value])
+                self.layout_shown = {"scale": 4, "inverted": paper}
+        except Mistake as mistake:
+            self.status.value = html.escape(str(mistake))
+            return
+        self.image.value, self.status.value = self.digits.png(**self.layout_shown), ""
+
+    def _changed(self, _):
+        self.show()
+
+    def _draw(self):
+        number = len(self.hand.options)
+        self.hand.unobserve(self._changed, "value")  # new options choose the first: not to be shown
+        self.hand.options = [*self.hand.options, (f"hand {number}", number)]
+        self.hand.observe(self._changed, "value")
+        self.hand.value = number
+
+    def _save(self, kind):
+        name = self.number.value.replace(" ", "-")[:40] or f"{self.digit.value}-{self.count.value}"
+        settings = "".join(f"-{slider.value:g}" for slider in (self.neatness, *self.style.values()))
+        path = self.folder / f"{name}-hand{self.hand.value}{settings}.{kind}"
+        layout = self.layout_shown if kind == "png" else {"inverted": self.layout_shown["inverted"]}
+        try:
+            self.digits.save(path, **layout)
+            self.status.value = f"saved as {html.escape(str(path))}"
+        except OSError as error:
+            self.status.value = f"not saved: {html.escape(str(error))}"
+
+
 def digit_picker(generator=None, folder="runs/picker"):
-    """A widget that writes the digit one picks: how many, new handwriting, ink on paper or inverted, save.
+    """A widget that writes the digit one picks, or the number one types, in hands that one draws, goes back to, makes
+    neater, lets lean, press harder or grow, and saves.
 
     generator: a trained one (the repository's own if None). Saved pictures go to `folder`.
     """
     return DigitPicker(load_generator() if generator is None else generator, folder)
 
 
+class Canvas(anywidget.AnyWidget):
+    """A square to draw on: `picture` is what was drawn, as the bytes of a PNG; counting `cleared` up empties it."""
+
+    _esm = Path(__file__).with_name("pad.js")
+    picture = traitlets.CBytes(b"").tag(sync=True)
+    cleared = traitlets.Int(0).tag(sync=True)
+
+
+class DrawingPad(Panel):
+    """Draw a digit, and see a number in that hand; see `drawing_pad`. `z` is the hand, `digits` what it wrote."""
+
+    def __init__(self, generator, reader):
+        self.generator, self.reader, self.drawn, self.z = generator, reader, None, None
+        self.digits = Digits([])
+        self.canvas = Canvas()
+        self.clear = w.Button(description="clear", icon="eraser", tooltip="empty the pad")
+        self.guess = w.ToggleButtons(
+            options=[("?", None), *((str(d), d) for d in range(10))],
+            description="it is a",
+            tooltips=["not read yet", *(f"it is a {d}" for d in range(10))],
+        )
+        self.guess.style.button_width = "2.4em"
+        self.number = w.Text("0123456789", description="write", tooltip="digits and spaces")
+        self.progress = w.FloatProgress(min=0, max=1, layout={"width": "280px", "visibility": "hidden"})
+        self.image, self.status = (
+            w.Image(format="png"),
+            w.HTML("Draw a digit: it is read, and its hand goes on writing."),
+        )
+        self.clear.on_click(lambda _: self._clear())
+        self.canvas.observe(lambda change: self._read(), "picture")
+        self.guess.observe(lambda change: self._imitate(), "value")
+        self.number.observe(lambda change: self._write(), "value")
+        right = w.VBox([self.guess, self.number, self.progress, self.image, self.status])
+        super().__init__([w.HBox([w.VBox([self.canvas, self.clear]), right], layout={"flex_flow": "row wrap"})])
+
+    def _pictured(self, digits):
+        return digits.png(strip=True, inverted=True, width=240, scale=3)
+
+    def _clear(self):
+        self.canvas.cleared += 1
+        self.drawn = None
+        self.guess.value = None
+        self.status.value = ""
+
+    def _read(self):
+        try:
+            self.drawn = prepare(PIL.Image.open(io.BytesIO(self.canvas.picture)))
+        except Mistake as mistake:
+            self.status.value = html.escape(str(mistake))
+            return
+        read = int(self.reader.read(self.drawn)[0])
+        if self.guess.value == read:  # the same digit, drawn again
+            self._imitate()
+        self.guess.value = read
+
+    def _imitate(self):
+        if self.drawn is None or self.guess.value is None:
+            return
+        start = time.perf_counter()
+        self.progress.layout.visibility = "visible"
+        drawn = Digits(self.drawn.images, [self.guess.value])
+        self.z = imitate(self.generator, drawn, progress=lambda share: setattr(self.progress, "value", share))
+        self.progress.layout.visibility = "hidden"
+        self._write()
+        if not self.status.value:
+            self.status.value = f"read as {self.guess.value}; its hand found in {time.perf_counter() - start:.1f} s"
+
+    def _write(self):
+        if self.z is None:
+            return
+        try:
+            self.digits, self.status.value = write(self.generator, self.number.value, z=self.z), ""
+            self.image.value = self._pictured(self.digits)
+        except Mistake as mistake:
+            self.status.value = html.escape(str(mistake))
+
+
+def drawing_pad(generator=None):
+    """A widget to draw a digit on with mouse, pen or finger: the reader says what it sees (which one can correct), and a
+    number appears in the same hand.
+
+    generator: a trained, conditional one (the repository's own if None).
+    """
+    generator = load_generator() if generator is None else generator
+    return DrawingPad(generator, load_reader())
+
+
 def live_view():
-    """A callback for `Trainer.train`: fixed latents and losses in one picture, updated in place after each epoch."""
-    shown = None
+    """A callback for `Trainer.train`: fixed latents, losses and quality so far in one picture, updated in place after
+    each epoch."""
+    shown, reader = None, load_reader()
 
     def update(trainer):
         nonlocal shown
-        picture = Image(png(training_view(trainer.progress(), trainer.history)), width=820)
+        some, quality = trainer.test(num=500), ""
+        if (some.labels >= 0).all():
+            quality = f", {(reader.read(some) == some.labels).mean():.0%} of 500 digits read as asked"
+        title = f"epoch {len(trainer.history)} of {trainer.hyperparameters.epochs}{quality}"
+        picture = Image(png(training_view(trainer.progress(), trainer.history, title)), width=820)
         if shown is None:
             shown = display(picture, display_id=True)
         else:
