@@ -155,15 +155,16 @@ def test_a_seven_drawn_with_the_mouse_is_read_and_its_hand_goes_on(lab, tmp_path
     serve(tmp_path, "handwriting.ipynb", f'sources, run_dir = 10, r"{tmp_path / "run"}"')
     with ran(f"{lab}/handwriting.ipynb?reset", keep) as page:
         canvas = page.locator("canvas[aria-label^='drawing pad']")
-        canvas.scroll_into_view_if_needed()
         picture = page.locator(".widget-vbox img.widget-image").last
-        before, box = picture.get_attribute("src"), canvas.bounding_box()
-        page.mouse.move(box["x"] + 70, box["y"] + 60)
+        before = picture.get_attribute("src")
+        canvas.hover(position={"x": 70, "y": 60})  # scrolls there, and waits until the page stands still
         page.mouse.down()
         for x, y in ((140, 58), (205, 56), (185, 120), (160, 180), (140, 235)):
-            page.mouse.move(box["x"] + x, box["y"] + y, steps=6)
+            canvas.hover(position={"x": x, "y": y})
         page.mouse.up()
-        page.locator(".widget-html-content", has_text="read as 7").wait_for(timeout=20_000)
+        told = page.locator(".widget-html-content", has_text=re.compile(r"read as \d"))
+        told.wait_for(timeout=60_000)
+        assert "read as 7" in told.inner_text()
         assert picture.get_attribute("src") != before
         page.screenshot(path=keep / "handwriting.png")
         page.locator(".widget-vbox", has=canvas).first.screenshot(path=keep / "pad.png")
