@@ -3,6 +3,8 @@
 import contextlib
 import csv
 import io
+import os
+import reprlib
 import sys
 from pathlib import Path
 
@@ -18,11 +20,19 @@ class Mistake(ValueError):
         return [f"Mistake: {self}"]
 
 
+def short(value):
+    """Any value as one line for a message."""
+    try:
+        return " ".join(reprlib.repr(value).split())
+    except ValueError:  # Python spells no integer of more than 4,300 digits
+        return "a number of thousands of digits"
+
+
 def check_number(number):
     """A number as text. Raises `Mistake` unless it is made of digits and spaces, with one digit at least."""
     text = str(number)
     if not text.strip() or not set(text) <= set("0123456789 "):
-        raise Mistake(f"number = {number!r}: must be made of the digits 0 to 9 and spaces")
+        raise Mistake(f"number = {short(number)}: must be made of the digits 0 to 9 and spaces")
     return text
 
 
@@ -35,6 +45,8 @@ def whole_file(path):
     try:
         with partial.open("wb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())  # on the disk before it takes the name: a crash leaves the old file or the new one
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -4,12 +4,15 @@ import gzip
 import hashlib
 import io
 import math
+import mmap
+import zlib
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .common import ASSET, Mistake, whole_file, write_whole
+from .common import ASSET, Mistake, short, whole_file, write_whole
+from .hyperparameters import Hyperparameters
 
 SHOWN = 100  # digits that a notebook shows of a larger set
 
@@ -58,9 +61,8 @@ class Digits:
         return Digits(np.concatenate([self.images, other.images]), np.concatenate([self.labels, other.labels]))
 
     def __repr__(self):
-        return f"Digits({len(self)} images, labels {''.join('?' if y < 0 else str(y) for y in self.labels[:20])}" + (
-            "…)" if len(self) > 20 else ")"
-        )
+        labels = "".join("?" if y < 0 else str(y) for y in self.labels[:20]) + "…" * (len(self) > 20)
+        return f"Digits({len(self)} images, labels {labels})"
 
     def grid(self, columns=None, scale=2, inverted=False, captions=False):
         """The digits as one PIL image, row by row, each pixel `scale` pixels wide.
@@ -183,16 +185,20 @@ def check_labels(labels, lowest=0):
     if array.size == 0:
         array = array.astype(np.int64).reshape(-1)
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise Mistake(f"labels = {_short(labels)}: must be a list of whole numbers")
+        raise Mistake(f"labels = {short(labels)}: must be a list of whole numbers")
     wrong = array[(array < lowest) | (array > 9)]
     if len(wrong):
         raise Mistake(f"label {wrong[0]}: must be from {lowest} to 9")
     return array.astype(np.int64)
 
 
-def _short(value):
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"
+def release(images):
+    """Give back the memory of images that lie in a file (see `load_digits`): they are read again when next looked at,
+    and what was written over them is forgotten. Others stay as they are."""
+    while isinstance(images, np.ndarray):
+        images = images.base
+    if isinstance(images, mmap.mmap) and hasattr(images, "madvise"):
+        images.madvise(mmap.MADV_DONTNEED)
 
 
 # ---- sets of real digits ----
@@ -213,16 +219,19 @@ def load_digits(name="MNIST", train=True, data_dir=None):
     FashionMNIST, KMNIST, EMNIST (digits), QMNIST and any folder of IDX files (gzipped or not) are
     read where they lie: in `data_dir`/<name>/raw, as torchvision leaves them, in `data_dir`/<name> or in
     `data_dir` itself. A set that torchvision knows and that is not there is downloaded by torchvision
-    into `data_dir` (~/.cache/digitgan if None), which is said in a line.
+    into `data_dir` (~/.cache/digitgan if None), which is said in a line. Images that are not gzipped stay in their
+    file until they are looked at: a set may be larger than memory (a gzipped one has at most 500,000).
 
     Raises `Mistake` where the set cannot be had or its files are not sound.
     """
+    Hyperparameters(dataset=name)  # refuses a name that leads out of data_dir
     if data_dir is None and name == "MNIST" and (ASSET / "mnist").is_dir():
         return _read(ASSET / "mnist", name, train, verify=True)
     if data_dir is None and name not in DOWNLOADS:
         raise Mistake(f"dataset = {name!r}: must be one of {', '.join(DOWNLOADS)}, or name a folder below data_dir")
     root = Path(data_dir) if data_dir is not None else Path.home() / ".cache" / "digitgan"
-    for folder in (root / name / "raw", root / name, root):
+    raw = root / name / "raw"
+    for folder in (raw, root / name, root):
         if _find(folder, name, train, "images"):
             return _read(folder, name, train)
     if name not in DOWNLOADS:
@@ -233,55 +242,71 @@ def load_digits(name="MNIST", train=True, data_dir=None):
     try:
         getattr(torchvision.datasets, name)(str(root), train=train, download=True, **DOWNLOADS[name])
     except (RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise Mistake(
-            f"{name} could not be downloaded ({reason}); put its IDX files into {root / name / 'raw'}"
-        ) from None
-    return _read(root / name / "raw", name, train)
+        reason = str(error).split("\n")[0] or type(error).__name__
+        raise Mistake(f"{name} could not be downloaded ({reason}); put its IDX files into {raw}") from None
+    return _read(raw, name, train)
 
 
 def _stem(name, train, what):
     """The name of a set's IDX file without its ending."""
-    if name == "EMNIST":
-        return f"emnist-digits-{'train' if train else 'test'}-{what}-idx"
-    if name == "QMNIST":
-        return f"qmnist-{'train' if train else 'test'}-{what}-idx"
-    return f"{'train' if train else 't10k'}-{what}-idx"
+    prefix = {"EMNIST": "emnist-digits-", "QMNIST": "qmnist-"}.get(name, "")
+    return f"{prefix}{'train' if train else 'test' if prefix else 't10k'}-{what}-idx"
 
 
 def _find(folder, name, train, what):
     """The file that holds the images or the labels of a set, if the folder has it."""
     files = sorted(folder.glob(f"{_stem(name, train, what)}*")) if folder.is_dir() else []
-    return next((file for file in files if file.suffix in ("", ".gz")), None)
+    return next((file for file in files if file.suffix in ("", ".gz") and file.is_file()), None)
+
+
+# how a file may begin, and the type of its numbers and all axes but the first that follow from it
+KINDS = {"images": {0x803: ("u1", [28, 28])}, "labels": {0x801: ("u1", []), 0xC02: (">i4", [8])}}
 
 
 def _read(folder, name, train, verify=False):
-    arrays = []
-    for what in ("images", "labels"):
-        path = _find(folder, name, train, what)
-        if path is None:
-            raise Mistake(f"{folder}: no file named like {_stem(name, train, what)}")
-        try:
-            raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-            if verify and hashlib.sha256(raw).hexdigest() != SHA256[path.stem]:
-                raise ValueError("SHA-256 of its content is not MNIST's; `git checkout asset/mnist` brings it back")
-            arrays.append(_parse_idx(raw))
-        except (OSError, EOFError, ValueError) as error:
-            raise Mistake(f"{path}: not a sound IDX file ({error})") from None
-    images, labels = arrays
-    if name == "EMNIST":  # published with rows and columns exchanged
-        images = images.swapaxes(1, 2)
-    if name == "QMNIST":  # the label and seven columns on who wrote it
-        labels = labels[:, 0]
-    return Digits(images, labels)
+    arrays, paths = [], [_find(folder, name, train, what) for what in KINDS]
+    if None in paths:
+        raise Mistake(f"{folder}: must have two files named like {_stem(name, train, '(images|labels)')}")
+    try:
+        for path, kinds in zip(paths, KINDS.values(), strict=True):
+            arrays.append(_read_idx(path, kinds, verify and SHA256[path.stem]))
+        images, labels = arrays
+        if name == "EMNIST":  # published with rows and columns exchanged
+            images = images.swapaxes(1, 2)
+        if labels.ndim == 2:  # QMNIST: the label and seven columns on who wrote it
+            labels = labels[:, 0]
+        return Digits(images, labels)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise Mistake(f"{path}: not a sound IDX file ({error})") from None
 
 
-def _parse_idx(raw):
-    """An IDX file's bytes as an array: two zeros, a type, the number of axes, their lengths, the numbers."""
-    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in (0x08, 0x0C):
-        raise ValueError(f"it begins with {raw[:4].hex()}, must begin with 000008 (bytes) or 00000c (integers)")
-    shape = np.frombuffer(raw, ">i4", raw[3], 4).tolist() if len(raw) >= 4 + 4 * raw[3] else []
-    dtype, start = np.dtype("u1" if raw[2] == 0x08 else ">i4"), 4 + 4 * raw[3]
-    if len(raw) != start + math.prod(shape) * dtype.itemsize:
-        raise ValueError(f"it has {len(raw)} bytes, shape {shape} needs {start + math.prod(shape) * dtype.itemsize}")
-    return np.frombuffer(raw, dtype, offset=start).reshape(shape).copy()
+def _read_idx(path, kinds, sha256):
+    """An IDX file as an array: two zeros, a type, the number of axes, their lengths, the numbers.
+
+    No memory is filled on the word of the head, and no more is unpacked than it says.
+    """
+    with path.open("rb") as packed:
+        if packed.read(99).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+            raise ValueError("it looks like a web page")
+        packed.seek(0)
+        file, most = (gzip.GzipFile(fileobj=packed), 500_000) if path.suffix == ".gz" else (packed, 50_000_000)
+        head = file.read(4)
+        kind, axes = kinds.get(int.from_bytes(head, "big"), ("u1", []))
+        head += file.read(4 + 4 * len(axes))
+        magic, *shape = np.frombuffer(head.ljust(8 + 4 * len(axes), b"\0"), ">u4").tolist()
+        if magic not in kinds or shape[1:] != axes or not 1 <= shape[0] <= most:
+            rule = " or ".join(f"{m:08x} {['N', *axes]}" for m, (_, axes) in kinds.items()).replace("'", "")
+            raise ValueError(f"it begins with {magic:08x} {shape}, must with {rule}, N from 1 to {most:,}")
+        size = math.prod(shape) * np.dtype(kind).itemsize
+        if file is not packed:
+            numbers = np.frombuffer(file.read(size + 1), np.uint8).copy()
+        else:
+            try:  # may be written over in memory, as torch asks
+                numbers = np.memmap(file, np.uint8, "c", len(head))
+            except OSError:  # more than the system's memory may only be looked at
+                numbers = np.memmap(file, np.uint8, "r", len(head))
+    if numbers.size != size:
+        raise ValueError(f"shape {shape} needs {size:,} bytes, it has {'more' if numbers.size > size else 'fewer'}")
+    if sha256 and hashlib.sha256(head + numbers.data).hexdigest() != sha256:
+        raise ValueError("SHA-256 of its content is not MNIST's; `git checkout asset/mnist` brings it back")
+    return numbers.view(kind).reshape(shape)

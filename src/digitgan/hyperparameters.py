@@ -7,11 +7,11 @@ Impossible values are refused when the object is made, in one line.
 
 import dataclasses
 import json
-import math
+import re
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
-from .common import Mistake
+from .common import Mistake, short
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,50 +117,60 @@ class Hyperparameters:
             kind = str if get_origin(hint) is Literal else get_origin(hint) or hint
             if kind is tuple and isinstance(value, list):  # JSON has no tuples
                 value = tuple(value)
-            if kind is float and type(value) is int:
-                value = float(value)
-            if type(value) is not kind:
-                raise Mistake(f"{name} = {value!r} ({type(value).__name__}): must be of type {kind.__name__}")
+            if type(value) is not kind and (kind, type(value)) != (float, int):
+                raise Mistake(f"{name} = {short(value)} ({type(value).__name__}): must be of type {kind.__name__}")
             if get_origin(hint) is Literal:
                 rule, holds = "one of " + ", ".join(get_args(hint)), value in get_args(hint)
             else:
                 rule, test = next((rule for names, *rule in RULES if name in names), (None, None))
                 holds = rule is None or test(value)
             if not holds:
-                raise Mistake(f"{name} = {value!r}: must be {rule}")
-            object.__setattr__(self, name, value)
+                raise Mistake(f"{name} = {short(value)}: must be {rule}")
+            object.__setattr__(self, name, float(value) if kind is float else value)
         if self.classify and not (self.conditional and self.discriminator_label == "projection"):
             raise Mistake(f"classify = {self.classify}: must be 0 unless labels enter D by projection")
         if self.updates == "simultaneous" and (self.separate_steps or self.generator_steps > 1):
-            raise Mistake(
-                "updates = 'simultaneous': must be 'alternating' with separate_steps or generator_steps above 1"
-            )
+            raise Mistake("updates = 'simultaneous': must be 'alternating' with separate_steps or more generator_steps")
         if self.updates == "simultaneous" and self.networks == "multiply":
-            raise Mistake(
-                "updates = 'simultaneous': must be 'alternating' with networks = 'multiply', whose D has BatchNorm"
-            )
+            raise Mistake("updates = 'simultaneous': must be 'alternating' with 'multiply', whose D has BatchNorm")
         if self.separate_steps and self.objective != "non-saturating":
             raise Mistake(f"separate_steps = True with objective = {self.objective!r}: must be 'non-saturating'")
 
     @classmethod
     def from_dict(cls, values):
         """Hyperparameters from a dict of some or all fields; the others keep their defaults."""
+        if not isinstance(values, dict):
+            raise Mistake(f"hyperparameters = {short(values)}: must be one object of names and values")
         known = [field.name for field in dataclasses.fields(cls)]
         for name in values:
             if name not in known:
-                raise Mistake(f"{name}: no such hyperparameter; there are {', '.join(known)}")
+                raise Mistake(f"{short(name)[1:-1]}: no such hyperparameter; there are {', '.join(known)}")
         return cls(**values)
 
     @classmethod
-    def from_json(cls, path):
-        """Hyperparameters from a JSON file holding one object of some or all fields."""
+    def from_text(cls, text):
+        """Hyperparameters from JSON, text or bytes, holding one object of some or all fields."""
         try:
-            values = json.loads(Path(path).read_text())
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise Mistake(f"{path}: not JSON ({error})") from None
-        if not isinstance(values, dict):
-            raise Mistake(f"{path}: must hold one JSON object, has a {type(values).__name__}")
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise Mistake(f"not JSON ({error})") from None
         return cls.from_dict(values)
+
+    @classmethod
+    def from_json(cls, path):
+        """Hyperparameters from a JSON file holding one object of some or all fields.
+
+        Raises FileNotFoundError where there is no such file, `Mistake` where it holds something else.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such file")
+        try:
+            if path.stat().st_size > 1_000_000:
+                raise Mistake("more than 1,000,000 bytes")
+            return cls.from_text(path.read_bytes())
+        except (Mistake, OSError) as error:
+            raise Mistake(f"{path}: {error}") from None
 
     def to_json(self):
         """All fields as JSON text."""
@@ -171,22 +181,25 @@ class Hyperparameters:
         return self.from_dict(dataclasses.asdict(self) | changes)
 
 
+def _between(least, most):
+    return f"from {least:,} to {most:,}", lambda v: least <= v <= most
+
+
 RULES = [  # field names, the rule in words, the rule
-    (("epochs", "seed", "keep_every"), "0 or more", lambda v: 0 <= v < 2**31),
-    (("limit", "z_dim", "embedding_dim", "generator_steps", "penalty_every"), "1 or more", lambda v: v >= 1),
-    (("batch_size",), "2 or more (BatchNorm compares digits)", lambda v: v >= 2),
+    (("epochs", "seed", "keep_every"), *_between(0, 2**31 - 1)),
+    (("limit", "penalty_every"), *_between(1, 2**31 - 1)),
+    (("z_dim", "embedding_dim"), *_between(1, 4096)),
+    (("generator_steps",), *_between(1, 100)),
+    (("batch_size",), *_between(2, 65_536)),  # BatchNorm compares digits
     (("generator_lr", "discriminator_lr", "ema_ramp"), "above 0 and at most 1", lambda v: 0 < v <= 1),
     (("beta1", "beta2"), "at least 0 and below 1", lambda v: 0 <= v < 1),
-    (
-        ("classify", "classify_end", "gamma", "gamma_end", "clip", "ema_half_life"),
-        "a finite number, 0 or more",
-        lambda v: 0 <= v < math.inf,
-    ),
-    (("dataset",), "a plain name", lambda v: bool(v) and not set(v) & set("/\\") and v not in (".", "..")),
+    (("classify", "classify_end", "gamma", "gamma_end", "clip"), *_between(0, 1_000_000)),
+    (("ema_half_life",), *_between(0, 10**12)),
+    (("dataset",), "a plain name of at most 100 characters", lambda v: re.fullmatch(r"\w[\w .+-]{0,99}", v)),
     (
         ("real_range",),
-        "two finite numbers (paper, ink), paper below ink",
-        lambda v: len(v) == 2 and all(type(x) in (int, float) and math.isfinite(x) for x in v) and v[0] < v[1],
+        "two numbers (paper, ink), paper below ink, from -1,000 to 1,000",
+        lambda v: len(v) == 2 and {*map(type, v)} <= {int, float} and -1000 <= v[0] < v[1] <= 1000,
     ),
 ]
 

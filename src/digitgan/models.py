@@ -7,7 +7,6 @@ Deviations: no normalisation in the discriminator, so that R1 and R2 mean what t
 say (arXiv 2501.05441), and a 7x7 map, which is what 28 gives when halved twice.
 """
 
-import json
 from pathlib import Path
 
 import torch
@@ -16,7 +15,7 @@ from safetensors.torch import save
 from torch import nn
 
 from . import ancestors
-from .common import ASSET, Mistake, write_whole
+from .common import ASSET, Mistake, short, write_whole
 from .hyperparameters import Hyperparameters
 
 CLASSES = 10
@@ -173,18 +172,38 @@ def load_generator(path=None):
 
     Raises FileNotFoundError where there is no such file, `Mistake` where it holds no generator.
     """
-    path = Path(path) if path is not None else ASSET / "pretrained" / "cdcgan.safetensors"
+    path = ASSET / "pretrained" / "cdcgan.safetensors" if path is None else path
+    return load_network(
+        path, lambda about: build(Hyperparameters.from_text(about.get("hyperparameters", "null")))[0], "a generator"
+    )
+
+
+def load_network(path, make, what):
+    """The network that `make(metadata)` gives, with the weights of a safetensors file, in eval mode, on the CPU.
+
+    Raises FileNotFoundError where there is no such file, `Mistake` where its weights are not finite numbers under the
+    names and in the shapes and types of that network's own.
+    """
+    path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; train a generator first, or pass the path of one")
+        raise FileNotFoundError(f"{path}: no such file; train one first, or pass the path of one")
     try:
+        with path.open("rb") as file:
+            size, header = path.stat().st_size, int.from_bytes(file.read(8), "little")
+        if size > 2**28 or header > 2**20:  # more than any hyperparameters ask for
+            raise ValueError(f"{size:,} bytes, a header of {header:,}: must be at most {2**28:,} and {2**20:,}")
         with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-        hyperparameters = Hyperparameters.from_dict(json.loads(metadata["hyperparameters"]))
-        with torch.random.fork_rng():
-            generator, _ = build(hyperparameters)
-        generator.load_state_dict(weights)
-    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise Mistake(f"{path}: not a generator saved by save_generator ({reason})") from None
-    return generator.eval()
+            with torch.random.fork_rng():
+                network = make(file.metadata() or {})
+            wanted, found = network.state_dict(), file.keys()
+            if set(found) != set(wanted):
+                raise ValueError(f"its tensors are {short(sorted(found))}, must be {short(sorted(wanted))}")
+            for name, like in wanted.items():
+                tensor = file.get_tensor(name)
+                given, asked = (f"{t.dtype} {list(t.shape)}" for t in (tensor, like))
+                if given != asked or not tensor.isfinite().all():
+                    raise ValueError(f"{name} is {given}, must be finite {asked}")
+                like.copy_(tensor)
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise Mistake(f"{path}: not {what} ({' '.join(str(error).split())[:300]})") from None
+    return network.eval()

@@ -4,15 +4,13 @@ It is never used in training a generator.
 """
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 from torch import nn
 from torch.nn.functional import cross_entropy, pad
 
 from .common import ASSET, Mistake, write_whole
 from .digits import load_digits
-from .models import computes_bf16
+from .models import computes_bf16, load_network
 
 READER = ASSET / "reader.safetensors"
 
@@ -56,12 +54,7 @@ class Reader(nn.Module):
 
 def load_reader(path=READER):
     """The trained reader. Raises FileNotFoundError or `Mistake` where `path` holds none."""
-    reader = Reader()
-    try:
-        reader.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError) as error:
-        raise Mistake(f"{path}: not a reader's weights ({str(error).splitlines()[0]})") from None
-    return reader.eval()
+    return load_network(path, lambda metadata: Reader(), "a reader's weights")
 
 
 def train_reader(path, epochs=12, seed=0):
