@@ -8,10 +8,14 @@ run: .venv/ready      ## train on MNIST: runs notebooks/main.ipynb into runs/mai
 	@echo 'Look at runs/main/main.ipynb (make lab opens JupyterLab), progression.gif and the other files beside it.'
 test: .venv/ready      ## the tests
 	$(BIN)/python -m pytest
+torture: .venv/ready      ## the long versions: 30 kills, 100,000 hostile inputs; writes asset/results/faults.csv
+	$(BIN)/python -m pytest tests/test_faults.py tests/test_hostile.py tests/test_processes.py --torture
 lint: .venv/ready      ## ruff over code and notebooks
 	$(BIN)/ruff check && $(BIN)/ruff format --check
 lab: .venv/ready      ## open JupyterLab on main.ipynb
 	$(BIN)/jupyter lab notebooks/main.ipynb
+app: .venv/ready      ## the picker and the drawing pad as a web page, on this machine only
+	$(BIN)/voila notebooks/handwriting.ipynb --Voila.ip=127.0.0.1
 pretrained: .venv/ready      ## train the shipped generator (40 minutes; stopped, it continues)
 	OMP_NUM_THREADS=1 $(BIN)/digitgan train --epochs 90 --run-dir runs/pretrained
 	cp runs/pretrained/generator.safetensors asset/pretrained/cdcgan.safetensors
@@ -22,7 +26,8 @@ assets: pretrained      ## make anew the committed notebooks, generators and pic
 	rm -rf runs/compare && $(BIN)/digitgan run notebooks/compare.ipynb --in-place
 	cp runs/compare/compare.png runs/compare/compare.gif runs/compare/pipeline.png asset/
 	rm -rf runs/recipe && $(BIN)/digitgan run notebooks/recipe.ipynb -p measure True
-	for n in recipe scorecard benchmark handwriting; do $(BIN)/digitgan run notebooks/$$n.ipynb --in-place; done
+	$(BIN)/digitgan run notebooks/handwriting.ipynb -p measure True
+	for n in recipe scorecard benchmark handwriting scale; do $(BIN)/digitgan run notebooks/$$n.ipynb --in-place; done
 	cp runs/handwriting/walk.gif asset/
 	for s in fcnn cnn; do cp runs/compare/$$s-120s/generator.safetensors asset/pretrained/$$s.safetensors; done
 clean:      ## forget the environment; runs/ stays
@@ -33,4 +38,4 @@ clean:      ## forget the environment; runs/ stays
 	$(BIN)/python -m pip install --editable '.[dev]'
 	@touch $@
 
-.PHONY: help run test lint lab pretrained assets clean
+.PHONY: help run test torture lint lab app pretrained assets clean

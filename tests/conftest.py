@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from digitgan import Hyperparameters, Trainer, load_digits
+from digitgan.common import ASSET, write_table
 
 
 @pytest.fixture(autouse=True)
-def two_threads():
-    torch.set_num_threads(2)
+def one_thread():
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -35,5 +36,21 @@ def finished(tmp_path_factory):
     return trainer
 
 
+@pytest.fixture(scope="session")
+def torture(pytestconfig):
+    """Whether the long versions of tests are asked for."""
+    return pytestconfig.getoption("--torture")
+
+
+@pytest.fixture(scope="session")
+def table(torture):
+    """Rows of dict(fault, tries, outcome, lost), one for each kind of fault tried: asset/results/faults.csv."""
+    rows = []
+    yield rows
+    if torture:
+        write_table(ASSET / "results" / "faults.csv", rows)
+
+
 def pytest_addoption(parser):
     parser.addoption("--screenshots", help="folder in which test_browser keeps what it saw")
+    parser.addoption("--torture", action="store_true", help="long versions: 30 kills, 100,000 hostile inputs")

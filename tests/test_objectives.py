@@ -48,7 +48,9 @@ class Slope(torch.nn.Module):
 @pytest.mark.parametrize(("name", "expected"), [("zero-centred", 9.0), ("one-centred", 4.0)])
 def test_penalties_of_a_linear_discriminator_of_slope_three(name, expected):
     discriminator = Slope(3.0)
-    penalty = PENALTIES[name](discriminator, torch.rand(5, 1, 28, 28), torch.rand(5, 1, 28, 28), torch.zeros(5))
+    penalty = PENALTIES[name](
+        discriminator, torch.rand(5, 1, 28, 28), torch.rand(5, 1, 28, 28), torch.zeros(5), torch.rand(5, 1, 1, 1)
+    )
     assert penalty.item() == pytest.approx(expected, rel=1e-4)
     penalty.backward()
     assert (discriminator.weight.grad > 0).all()  # both would have it less steep

@@ -4,8 +4,6 @@ import json
 import math
 import os
 import signal
-import subprocess
-import sys
 import threading
 
 import imageio.v3 as iio
@@ -56,7 +54,7 @@ def test_a_run_leaves_what_the_readme_says(tiny, tmp_path):
     history = Trainer(tiny, tmp_path).train()
     assert {p.name for p in tmp_path.iterdir()} == {
         "hyperparameters.json", "history.csv", "progress", "progression.gif", "generator.safetensors",
-        "checkpoint.pt", "checkpoint.previous.pt", "tensorboard", "weights",
+        "checkpoint.pt", "checkpoint.previous.pt", "tensorboard", "weights", ".lock",
     }  # fmt: skip
     assert sorted(p.name for p in (tmp_path / "progress").iterdir()) == ["000.png", "001.png", "002.png"]
     assert sorted(p.name for p in (tmp_path / "weights").iterdir()) == [
@@ -262,7 +260,7 @@ def test_non_finite_losses_stop_training_and_keep_the_checkpoint(tiny, tmp_path,
             with torch.no_grad():
                 trainer.generator.net[0].weight.fill_(torch.nan)
 
-    with pytest.raises(FloatingPointError, match="epoch 2.*last checkpoint is kept"):
+    with pytest.raises(Mistake, match="epoch 2.*last checkpoint is kept"):
         trainer.train(callback=poison)
     kept = Trainer.resume(tmp_path)
     assert len(kept.history) == 1
@@ -310,34 +308,6 @@ def test_ctrl_c_leaves_a_whole_checkpoint(tiny, tmp_path):
     resumed = Trainer(hp, tmp_path / "stopped")
     resumed.train()
     assert same(unbroken, resumed)
-
-
-def test_two_processes_train_one_generator(tmp_path):
-    """Each takes half of every batch; gradients are averaged, so both hold the same weights."""
-    script = tmp_path / "two.py"
-    script.write_text(
-        "import sys, torch\n"
-        "from accelerate import PartialState\n"
-        "PartialState(cpu=True)\n"
-        "torch.set_num_threads(1)\n"
-        "from digitgan import Hyperparameters, Trainer\n"
-        "t = Trainer(Hyperparameters(epochs=1, limit=128, batch_size=32), sys.argv[1])\n"
-        "step = t._train_step\n"
-        "t._train_step = lambda x, y: (sys.stdout.write(f'batch {len(x)} {x.double().sum()}\\n'), step(x, y))[1]\n"
-        "t.train()\n"
-        "n, i = t.accelerator.num_processes, t.accelerator.process_index\n"
-        "sys.stdout.write(f'{n} {i} {sum(p.double().sum() for p in t.generator.parameters())}\\n')\n"
-    )
-    told = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script, tmp_path / "run"],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert told.returncode == 0, told.stderr[-2000:]
-    said = sorted(line.split() for line in told.stdout.splitlines() if line.startswith("2 "))
-    assert [line[1] for line in said] == ["0", "1"] and said[0][2] == said[1][2]
-    batches = [line.split() for line in told.stdout.splitlines() if line.startswith("batch")]
-    assert len(batches) == 8 and {b[1] for b in batches} == {"16"} and len({b[2] for b in batches}) == 8  # all apart
-    assert (tmp_path / "run" / "generator.safetensors").is_file()
 
 
 def test_digits_without_labels_are_refused_for_a_conditional_run(tiny, tmp_path, monkeypatch, test_digits):

@@ -20,8 +20,6 @@ def main():
         sys.exit(parse(sys.argv[1:])())
     except (Mistake, OSError) as error:
         sys.exit(complain(error, 2))
-    except FloatingPointError as error:
-        sys.exit(complain(error, 1))
     except KeyboardInterrupt:
         sys.exit(complain("interrupted", 130))
 
@@ -226,7 +224,3 @@ def reader(out: Path = Path("runs/reader.safetensors"), epochs: int = 12, seed: 
         print(json.dumps({"accuracy on 10,000 test digits": train_reader(out, epochs, seed), "see": str(out)}))
 
     return call
-
-
-if __name__ == "__main__":
-    main()

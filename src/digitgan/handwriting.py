@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch.nn.functional import avg_pool2d, pad
 
-from .common import Mistake, check_number
+from .common import Mistake, check_number, short
 from .digits import Digits, check_labels
 from .models import computes_bf16, to_pixels
 
@@ -78,7 +78,7 @@ def random_source(seed=None):
     elif type(seed) is int and 0 <= seed < 2**32:  # as many bits as torch's generator takes
         source.manual_seed(seed)
     else:
-        raise Mistake(f"seed = {seed!r}: must be a whole number from 0 to {2**32 - 1}")
+        raise Mistake(f"seed = {short(seed)}: must be a whole number from 0 to {2**32 - 1}")
     return source
 
 

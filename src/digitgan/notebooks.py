@@ -93,7 +93,7 @@ def sweep(notebook, grid, folder, jobs=1):
             return place, "done before"
         given = values | ({"run_dir": str(place)} if has_run_dir else {})
         options = [word for name, value in given.items() for word in ("-p", name, value)]
-        command = [sys.executable, "-m", "digitgan.cli", "run", str(notebook), *options, "--output", str(partial)]
+        command = [sys.executable, "-m", "digitgan", "run", str(notebook), *options, "--output", str(partial)]
         told = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if told.returncode:
             return place, "failed: " + (told.stderr.strip().splitlines() or ["no message"])[-1]

@@ -62,16 +62,16 @@ def squared_slopes(logits, images):
     return gradient.square().sum((1, 2, 3))
 
 
-def zero_centred_penalty(discriminator, real, fake, y):
+def zero_centred_penalty(discriminator, real, fake, y, _):
     """(R1 + R2) / 2: slopes at real digits (R1) and at generated ones (R2) are drawn to 0
     (Mescheder et al., arXiv 1801.04406; arXiv 2501.05441, eq. 4)."""
     x = torch.cat([real, fake]).detach().requires_grad_()  # (2B, 1, 28, 28)
     return squared_slopes(discriminator(x, torch.cat([y, y])), x).mean()
 
 
-def one_centred_penalty(discriminator, real, fake, y):
-    """WGAN-GP: slopes between each real digit and a generated one are drawn to 1 (Gulrajani et al., arXiv 1704.00028)."""
-    share = torch.rand(len(real), 1, 1, 1).to(real.device)
+def one_centred_penalty(discriminator, real, fake, y, share):
+    """WGAN-GP: slopes between each real digit and a generated one, at a random `share` (B, 1, 1, 1) of the way, are
+    drawn to 1 (Gulrajani et al., arXiv 1704.00028)."""
     x = torch.lerp(fake, real, share).detach().requires_grad_()  # (B, 1, 28, 28)
     return (squared_slopes(discriminator(x, y), x).add(1e-12).sqrt() - 1).square().mean()
 

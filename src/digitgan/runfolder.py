@@ -1,62 +1,112 @@
 """What a run leaves in its folder, and how it is found again: plain functions of a path."""
 
+import contextlib
+import dataclasses
+import io
 import os
+import pickle
 import sys
+import zipfile
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 
-from .common import Mistake, whole_file, write_whole
+from .common import Mistake, write_whole
 from .hyperparameters import Hyperparameters
+
+
+@contextlib.contextmanager
+def lock(folder):
+    """Hold the folder for this process alone; it is free again when the process ends, however it does.
+
+    Raises `Mistake` where another one trains in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    held = FileLock(folder / ".lock", timeout=0)
+    try:
+        held.acquire()
+    except Timeout:
+        raise Mistake(f"{folder}: another process trains in it; wait for its end, or choose another run_dir") from None
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def claim(folder, hyperparameters):
     """Write down what was asked, or refuse a folder that holds a run with other hyperparameters."""
     path = folder / "hyperparameters.json"
-    if not path.is_file():
+    if path.is_file():
+        _refuse_others(folder, vars(Hyperparameters.from_json(path)), hyperparameters)
+    else:
         write_whole(path, hyperparameters.to_json().encode())
-        return
-    found = Hyperparameters.from_json(path)
+
+
+def _refuse_others(folder, found, hyperparameters):
     for name, asked in vars(hyperparameters).items():
-        if asked != getattr(found, name):
+        if asked != found.get(name):
             raise Mistake(
-                f"{folder} holds a run with {name} = {getattr(found, name)!r}, asked for {asked!r}: "
+                f"{folder} holds a run with {name} = {found.get(name)!r}, asked for {asked!r}: "
                 "choose another run_dir, or delete that one"
             )
 
 
-def save_checkpoint(folder, state):
+def still_there(folder):
+    """Raises `Mistake` where the folder was deleted or moved away under the run: it is not made anew, half of it gone."""
+    if not (folder / "hyperparameters.json").is_file():
+        raise Mistake(f"{folder} was deleted or moved while training: stopped")
+
+
+def save_checkpoint(folder, state, hyperparameters):
     """`checkpoint.pt` in one step; the one before stays as `checkpoint.previous.pt`."""
-    path, new = folder / "checkpoint.pt", folder / "checkpoint.new.pt"
-    with whole_file(new) as file:
-        torch.save(state, file)
+    still_there(folder)
+    path, new, content = folder / "checkpoint.pt", folder / "checkpoint.new.pt", io.BytesIO()
+    torch.save(state | {"hyperparameters": dataclasses.asdict(hyperparameters)}, content)
+    write_whole(new, content.getbuffer())
     if path.exists():
         os.replace(path, folder / "checkpoint.previous.pt")
     os.replace(new, path)
 
 
-def load_checkpoint(folder):
-    """The state of the last whole checkpoint, on the CPU, or None where there is none. Nothing in it is unpickled but
-    tensors and plain values. Raises `Mistake` where there are checkpoints and none can be read."""
+def load_checkpoint(folder, hyperparameters):
+    """The state of the last whole checkpoint, on the CPU, or None where there is none.
+
+    Each byte is checked (a zip archive's checksums), and nothing is unpickled but tensors and plain values. Raises
+    `Mistake` where there are checkpoints and none can be read, or the one that can is of other hyperparameters.
+    """
     paths = [folder / name for name in ("checkpoint.pt", "checkpoint.previous.pt") if (folder / name).is_file()]
     for path in paths:
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # damaged: the one before is whole
-            print(f"{path} cannot be read ({str(error).splitlines()[0]})", file=sys.stderr)
+            with zipfile.ZipFile(path) as archive:
+                if any(part.compress_type for part in archive.infolist()) or archive.testzip():
+                    raise ValueError("damaged")  # or packed, as torch never does: there is no telling how large it is
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            found = dict(state["hyperparameters"])
+        except Exception as error:  # the one before is whole
+            reason = "it holds code" if isinstance(error, pickle.UnpicklingError) else str(error).split("\n")[0]
+            print(f"{path} cannot be read ({reason})", file=sys.stderr)
             if path != paths[-1]:
-                path.unlink()
+                path.unlink(missing_ok=True)
+            continue
+        _refuse_others(path, found, hyperparameters)
+        return state
     if paths:
         raise Mistake(f"{folder}: none of its checkpoints can be read; delete the folder to start again")
     return None
 
 
-def log_to_tensorboard(folder, step, scalars, pictures):
-    """Numbers by name, and grids of `Digits` by name, at a step; what an abandoned run logged beyond it is hidden."""
+def tensorboard(folder, step):
+    """A writer, to be closed; what an abandoned run logged from that step on is hidden."""
     from torch.utils.tensorboard import SummaryWriter  # slow to import
 
-    with SummaryWriter(str(folder / "tensorboard"), purge_step=step) as writer:
-        for name, value in scalars.items():
-            writer.add_scalar(name, value, step)
-        for name, digits in pictures.items():
-            writer.add_image(name, np.asarray(digits.grid(columns=10)), step, dataformats="HW")
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+
+
+def log_to_tensorboard(writer, step, scalars, pictures):
+    """Numbers by name, and grids of `Digits` by name, at a step."""
+    for name, value in scalars.items():
+        writer.add_scalar(name, value, step)
+    for name, digits in pictures.items():
+        writer.add_image(name, np.asarray(digits.grid(columns=10)), step, dataformats="HW")
+    writer.flush()

@@ -4,6 +4,7 @@ Every random number of a step comes from the run's seed and the step's number, s
 that was stopped anywhere continues to the same bits as if it never had been.
 """
 
+import contextlib
 import math
 import time
 from pathlib import Path
@@ -13,12 +14,13 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import save as safetensors_bytes
 from torch.nn.functional import cross_entropy
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.optim.swa_utils import AveragedModel
 
 from . import runfolder
-from .common import Mistake, write_table, write_whole
+from .common import Mistake, short, write_table, write_whole
 from .console import on_interrupt, progress_bar
-from .digits import load_digits
+from .digits import load_digits, release
 from .figures import progression_gif
 from .handwriting import generate, hands
 from .hyperparameters import Hyperparameters
@@ -27,7 +29,9 @@ from .objectives import OBJECTIVES, PENALTIES
 
 HANDS = 8  # rows of the progress pictures: one latent writes the ten digits of a row
 SUMS = ("discriminator_loss", "generator_loss", "real_logit", "fake_logit", "penalty", "seconds", "cpu_seconds")
-CHECK_EVERY = 100  # steps between two looks at whether the losses are finite
+CHECK_EVERY = 100  # steps between two looks at whether training has diverged
+BOUND = 1e5  # of the mean of a loss or a logit, and of a weight: beyond it training has
+PAIRED_BOUND = 30  # of the relativistic losses, which stay near log 2 while neither network wins
 
 
 class Trainer:
@@ -36,13 +40,20 @@ class Trainer:
     Nothing is written before `train()`. `generator` and `discriminator` are the networks as
     trained, `averaged` the generator with averaged (EMA) weights: the one that samples.
     `data_dir`: where a data set other than the repository's MNIST lies.
+
+    Launched in several processes (torchrun), each takes its share of every batch and the gradients are averaged: the
+    same training as in one, up to the order of sums, but for BatchNorm and dropout, which see only their share.
     """
 
     def __init__(self, hyperparameters=None, run_dir="runs/run", data_dir=None):
         self.hyperparameters = hyperparameters or Hyperparameters()
         self.run_dir, self.data_dir = Path(run_dir), data_dir
         self.batch_size = min(self.hyperparameters.batch_size, self.hyperparameters.limit)
-        self.accelerator = Accelerator()  # device, and other processes if launched with several
+        self.accelerator = Accelerator(cpu=not torch.accelerator.is_available())  # device, and other processes if any
+        if self.batch_size % self.accelerator.num_processes:
+            raise Mistake(
+                f"batches of {self.batch_size} for {self.accelerator.num_processes} processes: must divide evenly"
+            )
         self._start_afresh()
 
     @classmethod
@@ -61,17 +72,24 @@ class Trainer:
         The history is a list of one dict per epoch: losses, mean logits, seconds, images per second.
         `callback(trainer)`, if any, is called at the start and after each epoch. Ctrl-C, the
         notebook's stop button or `stop()` end the run after the current step with a whole
-        checkpoint: call `train()` again to continue. Raises `Mistake` where the folder
-        holds a run with other hyperparameters, FloatingPointError where a loss is not finite.
+        checkpoint: call `train()` again to continue. Raises `Mistake` where the folder holds a run with other
+        hyperparameters, belongs to another process or cannot be written, and where training diverges.
         """
-        hp, main = self.hyperparameters, self.accelerator.is_main_process
-        self.digits = digits = load_digits(hp.dataset, train=True, data_dir=self.data_dir)
-        if hp.conditional and (digits.labels < 0).any():
+        hp = self.hyperparameters
+        self.digits = load_digits(hp.dataset, train=True, data_dir=self.data_dir)
+        if hp.conditional and (self.digits.labels < 0).any():
             raise Mistake(f"dataset = {hp.dataset!r}: has digits without labels, a conditional GAN needs them all")
+        try:
+            with runfolder.lock(self.run_dir) if self.accelerator.is_main_process else contextlib.nullcontext():
+                return self._train(callback)
+        except OSError as error:
+            reason = f"cannot be written ({error.strerror or error}); training stopped at step {self.step:,}"
+            raise Mistake(f"{self.run_dir}: {reason}, train() continues from the last checkpoint there") from None
+
+    def _train(self, callback):
+        hp, digits, main = self.hyperparameters, self.digits, self.accelerator.is_main_process
         if main:
             runfolder.claim(self.run_dir, hp)
-        images = torch.from_numpy(digits.images).to(self.device)  # all of MNIST as uint8: 47 MB
-        labels = torch.from_numpy(digits.labels).to(self.device)
         self.batch_size = min(self.batch_size, len(digits))
         per_epoch = min(hp.limit, len(digits)) // self.batch_size  # steps
         self.total, self.stopping, order = per_epoch * hp.epochs, False, None
@@ -79,35 +97,39 @@ class Trainer:
         self.accelerator.wait_for_everyone()
         if not found:
             self._start_afresh()
-            self._record(callback)
-        elif callback:
-            callback(self)
         bar = progress_bar(main, desc="training", unit="step", total=self.total, initial=self.step)
-        with bar, on_interrupt(self.stop), torch.random.fork_rng():
+        board = runfolder.tensorboard(self.run_dir, self.step + found) if main else contextlib.nullcontext()
+        with bar, board as self.board, on_interrupt(self.stop), torch.random.fork_rng():
+            if not found:
+                self._record(callback)
+            elif callback:
+                callback(self)
             while self.step < self.total and not self.stopping:
                 epoch, place = divmod(self.step, per_epoch)
                 if place == 0 or order is None:  # the epoch's shuffle
                     order = torch.randperm(len(digits), generator=torch.Generator().manual_seed(self._seed(epoch, 1)))
                 clock = time.perf_counter(), time.process_time()
                 torch.manual_seed(self._seed(self.step))
-                batch = order[place * self.batch_size : (place + 1) * self.batch_size].to(self.device)
-                batch = batch[self.accelerator.process_index :: self.accelerator.num_processes]
-                logged = self._train_step(images[batch], labels[batch])
-                spent = time.perf_counter() - clock[0], time.process_time() - clock[1]
-                self.sums += torch.tensor([*logged, *spent], dtype=torch.float64)
+                batch = self._share(order[place * self.batch_size : (place + 1) * self.batch_size]).numpy()
+                x, y = (torch.from_numpy(part[batch]).to(self.device) for part in (digits.images, digits.labels))
+                release(digits.images)
+                logged = self._train_step(x, y)
+                spent = (
+                    time.perf_counter() - clock[0],
+                    (time.process_time() - clock[1]) * self.accelerator.num_processes,
+                )
+                self.sums += self._mean(torch.tensor([*logged, *spent], device=self.device)).cpu()
                 self.step += 1
                 bar.update()
                 if self.step % CHECK_EVERY == 0 or self.step % per_epoch == 0:
-                    self._refuse_non_finite()
+                    self._refuse_divergence(per_epoch)
                 if self.step % per_epoch == 0:
                     self._end_epoch(per_epoch)
                     self._record(callback)
                 if self.accelerator.num_processes > 1:  # all stop at the same step
-                    self.stopping = bool(
-                        self.accelerator.reduce(torch.tensor(float(self.stopping), device=self.device))
-                    )
+                    self.stopping = bool(self._mean(torch.tensor(float(self.stopping), device=self.device)))
             if self.step % per_epoch:
-                self._refuse_non_finite()
+                self._refuse_divergence(per_epoch)
                 self._save_checkpoint()
         if main:
             save_generator(self.averaged.module, self.run_dir / "generator.safetensors")
@@ -129,11 +151,10 @@ class Trainer:
         self.generator.train(not (hp.eval_left_on and self.history))
 
         simultaneous = hp.updates == "simultaneous"
-
         # (1) Update D: tell each real digit from the generated one it is paired with, and read the real one
         with self._autocast():
             with torch.set_grad_enabled(simultaneous):
-                made = self.generator(self._latents(y), y)
+                made = self.generator(self._draw(torch.randn, hp.z_dim), y)
             fake = made.detach().float().requires_grad_(simultaneous)
             (real_logits, classes), (fake_logits, _) = self.discriminator.judge(x, y), self.discriminator.judge(fake, y)
         real_logits, fake_logits = real_logits.float(), fake_logits.float()
@@ -149,7 +170,7 @@ class Trainer:
             d_loss = discriminator_loss(real_logits, fake_logits)
         penalty = torch.zeros(())
         if gamma and self.step % hp.penalty_every == 0:  # in float32: it is a difference of small numbers
-            penalty = PENALTIES[hp.penalty](self.discriminator, x, fake, y)
+            penalty = PENALTIES[hp.penalty](self.discriminator, x, fake, y, self._draw(torch.rand, 1, 1, 1))
             extra = extra + gamma * hp.penalty_every * penalty
         self._update(self.d_optimizer, d_loss + extra, hp.discriminator_lr * falling)
         if hp.clip:
@@ -170,7 +191,7 @@ class Trainer:
                 with self._autocast():
                     with torch.no_grad():  # only pairs need the real digits again
                         real_again = self.discriminator(x, y).float() if hp.objective == "relativistic" else None
-                    fake_again = self.discriminator(self.generator(self._latents(y), y), y).float()
+                    fake_again = self.discriminator(self.generator(self._draw(torch.randn, hp.z_dim), y), y).float()
                 g_loss = generator_loss(real_again, fake_again)
                 self._update(self.g_optimizer, g_loss, hp.generator_lr * falling)
             self.discriminator.requires_grad_(True)
@@ -182,7 +203,7 @@ class Trainer:
     def test(self, num=30, label=None, seed=0):
         """`num` digits from the averaged generator, as `Digits`: labels 0, 1, ..., 9, 0, 1, ..., or all of `label`."""
         if type(num) is not int or num < 0:
-            raise Mistake(f"num = {num!r}: must be a whole number, 0 or more")
+            raise Mistake(f"num = {short(num)}: must be a whole number, 0 or more")
         if label is not None and not self.hyperparameters.conditional:
             raise Mistake(f"label = {label!r}: an unconditional generator cannot be asked for a digit")
         return generate(self.averaged.module, np.arange(num) % 10 if label is None else [label] * num, seed)
@@ -201,12 +222,26 @@ class Trainer:
 
     # ---- the parts of a step ----
 
-    def _latents(self, y):
-        return torch.randn(len(y), self.hyperparameters.z_dim).to(self.device)
+    def _draw(self, source, *shape):
+        """This process's share of random numbers (B, *shape), which all processes draw alike for the whole batch."""
+        return self._share(source(self.batch_size, *shape)).to(self.device)
+
+    def _share(self, batch):
+        return batch[self.accelerator.process_index :: self.accelerator.num_processes]
+
+    def _mean(self, values):
+        """The mean of a tensor over all processes."""
+        if self.accelerator.num_processes == 1:
+            return values
+        try:
+            return self.accelerator.reduce(values, "mean")
+        except RuntimeError as error:
+            reason = f"another process of this run has ended ({str(error).splitlines()[0]}): training stopped"
+            raise Mistake(f"{reason}; started again, it continues from {self.run_dir}'s last checkpoint") from None
 
     def _seed(self, position, stream=0):
-        """The seed of a step (stream 0, its own for each process) or of an epoch's shuffle (stream 1, shared by all)."""
-        run = self.hyperparameters.seed * 0x9E3779B9 + (0 if stream else self.accelerator.process_index) * 0x85EBCA6B
+        """The seed of a step (stream 0) or of an epoch's shuffle (stream 1), the same in all processes."""
+        run = self.hyperparameters.seed * 0x9E3779B9
         return (position << 1 | stream) ^ run % 2**32  # torch's generator on the CPU takes no more than 32 bits
 
     def _autocast(self):
@@ -217,8 +252,8 @@ class Trainer:
         loss.backward(slopes)
         (group,) = optimizer.param_groups
         if self.accelerator.num_processes > 1:  # every process has its share of the batch
-            for parameter in group["params"]:
-                parameter.grad = self.accelerator.reduce(parameter.grad, "mean")
+            slopes = [parameter.grad for parameter in group["params"]]
+            vector_to_parameters(self._mean(parameters_to_vector(slopes)), slopes)
         group["lr"] = lr
         optimizer.step()
 
@@ -245,12 +280,21 @@ class Trainer:
         self.step, self.history, self.stopping = 0, [], False
         self.sums = torch.zeros(len(SUMS), dtype=torch.float64)  # of the epoch so far
 
-    def _refuse_non_finite(self):
-        for name, value in zip(SUMS, self.sums.tolist(), strict=True):
-            if not math.isfinite(value):
-                raise FloatingPointError(
-                    f"{name} is {value} in epoch {len(self.history) + 1}, near step {self.step:,}: training stopped, the "
-                    f"last checkpoint is kept in {self.run_dir}; a lower learning rate or precision='fp32' may help"
+    def _refuse_divergence(self, per_epoch):
+        """Raise `Mistake` where losses, logits or weights have grown beyond all bounds or are no numbers."""
+        steps = (self.step - 1) % per_epoch + 1
+        means = dict(zip(SUMS[:-2], (self.sums[:-2] / steps).tolist(), strict=True))
+        for name, network in (("generator", self.generator), ("discriminator", self.discriminator)):
+            means[f"the {name}'s largest weight"] = float(
+                parameters_to_vector(network.parameters()).detach().abs().max()
+            )
+        for name, value in means.items():
+            paired = name in SUMS[:2] and self.hyperparameters.objective == "relativistic"
+            if not abs(value) <= (PAIRED_BOUND if paired else BOUND):
+                where = f"near step {self.step:,}, in epoch {(self.step - 1) // per_epoch + 1}"
+                raise Mistake(
+                    f"{name} is {value:g} {where}: training diverged and stopped, the last checkpoint is kept in "
+                    f"{self.run_dir}; lower learning rates, a larger gamma or precision='fp32' may help, in another run_dir"
                 )
 
     def _end_epoch(self, per_epoch):
@@ -265,6 +309,7 @@ class Trainer:
         """Picture, table and checkpoint of the epoch that has just ended (0: before the first)."""
         epoch, k, folder = len(self.history), self.hyperparameters.keep_every, self.run_dir
         if self.accelerator.is_main_process:
+            runfolder.still_there(folder)
             digits = self.progress()
             digits.save(folder / "progress" / f"{epoch:03}.png", inverted=True)
             write_table(folder / "history.csv", self.history)
@@ -273,7 +318,7 @@ class Trainer:
                 discriminator = safetensors_bytes(self.discriminator.state_dict())
                 write_whole(folder / "weights" / f"{epoch:03}-discriminator.safetensors", discriminator)
             pictures = {"generated": digits, "real": self.digits[: len(digits)]}
-            runfolder.log_to_tensorboard(folder, self.step, self.history[-1] if epoch else {}, pictures)
+            runfolder.log_to_tensorboard(self.board, self.step, self.history[-1] if epoch else {}, pictures)
         self._save_checkpoint()
         if callback:
             callback(self)
@@ -289,18 +334,20 @@ class Trainer:
     def _save_checkpoint(self):
         if self.accelerator.is_main_process:
             state = {name: part.state_dict() for name, part in self._parts().items()}
-            runfolder.save_checkpoint(
-                self.run_dir,
-                state | {"step": self.step, "history": self.history, "sums": self.sums},
-            )
+            state |= {"step": self.step, "history": self.history, "sums": self.sums}
+            runfolder.save_checkpoint(self.run_dir, state, self.hyperparameters)
         self.accelerator.wait_for_everyone()
 
     def _load_checkpoint(self):
         """Take over the state of the folder's last whole checkpoint; False if it has none."""
-        state = runfolder.load_checkpoint(self.run_dir)
+        state = runfolder.load_checkpoint(self.run_dir, self.hyperparameters)
         if state is None:
             return False
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-        self.step, self.history, self.sums = state["step"], state["history"], state["sums"]
+        try:
+            for name, part in self._parts().items():
+                part.load_state_dict(state[name])
+            self.step, self.history = int(state["step"]), list(state["history"])
+            self.sums = state["sums"].reshape(len(SUMS)).double()
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise Mistake(f"{self.run_dir}: its checkpoint holds no such run ({type(error).__name__})") from None
         return True

@@ -1,0 +1,292 @@
+"""What laptops and users do to a run: killed, disk full, folder deleted, files damaged. Nothing may be lost.
+
+`--torture` tries more often, and adds the rows to asset/results/faults.csv.
+"""
+
+import csv
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from digitgan import Mistake, Trainer
+from digitgan.hyperparameters import system
+
+SMALL = system("fcnn", epochs=12, limit=640, keep_every=4, ema_half_life=1000.0)  # a few seconds
+WALL_CLOCK = {"seconds", "cpu_seconds", "images_per_second"}
+
+
+def train(folder, hyperparameters=SMALL):
+    torch.set_num_threads(1)
+    Trainer(hyperparameters, folder).train()
+
+
+@pytest.fixture(scope="module")
+def children():
+    """Makes processes that have torch loaded already, so that a kill strikes training and not its imports."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["digitgan.trainer", "torch.utils.tensorboard"])
+    return context
+
+
+@pytest.fixture(scope="module")
+def unbroken(children, tmp_path_factory):
+    """What a run leaves that was never stopped, and the seconds it took."""
+    for attempt in "warm", "timed":
+        folder, start = tmp_path_factory.mktemp(attempt), time.monotonic()
+        child = children.Process(target=train, args=(folder,))
+        child.start()
+        child.join()
+    return contents(folder), time.monotonic() - start
+
+
+def plain(value):
+    """Tensors as something that can be compared."""
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items() if k not in WALL_CLOCK}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return (value.dtype, value.tolist()) if isinstance(value, torch.Tensor) else value
+
+
+def contents(folder):
+    """All that a run folder holds, but for wall-clock times."""
+    state = torch.load(folder / "checkpoint.pt", weights_only=True)
+    state["sums"] = state["sums"][:-2]
+    board = EventAccumulator(str(folder / "tensorboard"), {"scalars": 0, "images": 0}).Reload()
+    tags = board.Tags()
+    with (folder / "history.csv").open() as file:
+        history = plain(list(csv.DictReader(file)))
+    kinds = "hyperparameters.json", "progression.gif", "generator.safetensors", "progress/*", "weights/*"
+    return {
+        "state": plain(state),
+        "history": history,
+        "files": {str(p.relative_to(folder)): p.read_bytes() for kind in kinds for p in sorted(folder.glob(kind))},
+        "scalars": {t: [(e.step, e.value) for e in board.Scalars(t)] for t in tags["scalars"] if t not in WALL_CLOCK},
+        "images": {t: [(e.step, e.encoded_image_string) for e in board.Images(t)] for t in tags["images"]},
+    }
+
+
+def test_killed_at_any_moment_and_resumed_is_the_same_to_the_bit(children, unbroken, tmp_path, torture, table):
+    """Two of three kills at random moments, one while a file is being written."""
+    expected, seconds = unbroken
+    rng, kills, in_saves = random.Random(0), 0, 0
+    tries = 30 if torture else 3
+    while kills < tries:
+        folder, wait = tmp_path / str(kills), rng.uniform(0.02, 0.8) * seconds
+        shutil.rmtree(folder, ignore_errors=True)
+        child = children.Process(target=train, args=(folder,))
+        child.start()
+        time.sleep(wait)
+        while kills % 3 == 0 and child.is_alive() and not any(folder.rglob("*.partial")):
+            pass
+        child.kill()
+        child.join()
+        if child.exitcode != -signal.SIGKILL:  # it was faster
+            continue
+        kills, in_saves = kills + 1, in_saves + any(folder.rglob("*.partial"))
+        child = children.Process(target=train, args=(folder,))
+        child.start()
+        child.join()
+        assert child.exitcode == 0
+        assert contents(folder) == expected
+    assert in_saves
+    outcome = f"resumed, equal to the bit: weights, history, pictures, TensorBoard ({in_saves} of them in a save)"
+    table.append({"fault": "SIGKILL at a random moment", "tries": kills, "outcome": outcome, "lost": 0})
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 32 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=32m", "none", str(place)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small disk: mounting one needs root")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_is_told_and_training_goes_on_when_there_is_room(small_disk, tmp_path, table, torture):
+    tries = 10 if torture else 2
+    Trainer(SMALL, tmp_path / "unbroken").train()
+    expected = contents(tmp_path / "unbroken")
+    for i in range(tries):
+        filler, folder = small_disk / "filler", small_disk / "run"
+
+        def fill(trainer, filler=filler, i=i):
+            if len(trainer.history) == 1 + i:
+                room = shutil.disk_usage(small_disk).free
+                filler.write_bytes(bytes(max(0, room - 4096 * (1 + 3 * i))))
+
+        with pytest.raises(Mistake, match="cannot be written.*No space left on device") as told:
+            Trainer(SMALL, folder).train(fill)
+        assert "\n" not in str(told.value)
+        kept = Trainer.resume(folder)
+        assert len(kept.history) >= 1 + i
+        filler.unlink()
+        kept.train()
+        assert contents(folder) == expected
+        shutil.rmtree(folder)
+    table.append(
+        {"fault": "disk full", "tries": tries, "outcome": "told; with room again resumed to the bit", "lost": 0}
+    )
+
+
+def test_a_folder_that_cannot_be_written_is_told(request, tmp_path, table):
+    if os.geteuid():
+        place = tmp_path / "mine"
+        place.mkdir(mode=0o500)
+    else:  # root may write everywhere but to a disk that is read-only
+        place = request.getfixturevalue("small_disk")
+        subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
+    command = [sys.executable, "-m", "digitgan", "train", "--system", "fcnn", "--epochs", "1", "--limit", "64"]
+    told = subprocess.run([*command, "--run-dir", place / "run"], capture_output=True, text=True, check=False)
+    assert told.returncode == 2 and "cannot be written" in told.stderr and len(told.stderr.splitlines()) == 1
+    table.append({"fault": "folder that cannot be written", "tries": 1, "outcome": "told, exit code 2", "lost": 0})
+
+
+@pytest.mark.parametrize("moment", ["epoch", "step"])
+def test_a_run_folder_deleted_under_it_is_told_and_not_half_made_anew(tmp_path, moment, table):
+    folder = tmp_path / "run"
+
+    class Deleted(Trainer):
+        def _train_step(self, *batch):
+            if moment == "step" and self.step == 25:
+                shutil.rmtree(folder)
+                self.stop()
+            return super()._train_step(*batch)
+
+    def delete(trainer):
+        if moment == "epoch" and len(trainer.history) == 1:
+            shutil.rmtree(folder)
+
+    with pytest.raises(Mistake, match="was deleted or moved while training"):
+        Deleted(SMALL, folder).train(delete)
+    assert not folder.exists()
+    if moment == "step":
+        outcome = "told; not made anew by halves"
+        table.append(
+            {"fault": "run folder deleted in training", "tries": 2, "outcome": outcome, "lost": "what was deleted"}
+        )
+
+
+def test_two_trainers_do_not_share_a_folder(children, tmp_path, table):
+    told = []
+
+    def second(trainer):
+        if len(trainer.history) == 1:
+            before = (tmp_path / "checkpoint.pt").read_bytes()
+            with pytest.raises(Mistake, match="another process trains in it") as refusal:
+                Trainer(SMALL, tmp_path).train()
+            told.append(str(refusal.value))
+            other = children.Process(target=train, args=(tmp_path,))
+            other.start()
+            other.join()
+            assert other.exitcode == 1 and (tmp_path / "checkpoint.pt").read_bytes() == before
+
+    assert len(Trainer(SMALL, tmp_path).train(second)) == 12 and told
+    outcome = "the second told, the first undisturbed; free after a kill"
+    table.append({"fault": "two trainers in one folder", "tries": 2, "outcome": outcome, "lost": 0})
+
+
+def test_other_hyperparameters_are_refused_by_the_field_that_differs(tmp_path, table):
+    hp = SMALL.replace(epochs=2)
+    Trainer(hp, tmp_path).train()
+    others = [{"epochs": 3}, {"generator_lr": 0.1}, {"z_dim": 8}, {"seed": 5}, {"batch_size": 64}]
+    for other in others:
+        with pytest.raises(Mistake, match=f"{next(iter(other))} = .*, asked for"):
+            Trainer(hp.replace(**other), tmp_path).train()
+        path = tmp_path / "hyperparameters.json"
+        text = path.read_text()
+        path.write_text(json.dumps(json.loads(text) | other))
+        with pytest.raises(Mistake, match=f"{next(iter(other))} = .*, asked for"):
+            Trainer.resume(tmp_path)
+        path.write_text(text)
+    assert len(Trainer.resume(tmp_path).history) == 2
+    outcome = "told which field differs, nothing overwritten"
+    table.append(
+        {"fault": "checkpoint of other hyperparameters", "tries": 2 * len(others), "outcome": outcome, "lost": 0}
+    )
+
+
+def test_a_damaged_checkpoint_is_noticed_and_the_one_before_serves(tmp_path, capsys, table, torture):
+    """One bit flipped, a stretch overwritten, the end cut off: what is loaded is one of the two that were saved."""
+    hp = SMALL.replace(epochs=3)
+    Trainer(hp, tmp_path / "run").train()
+    path = tmp_path / "run" / "checkpoint.pt"
+    last, before = path.read_bytes(), path.with_name("checkpoint.previous.pt").read_bytes()
+    rng, fallen_back = random.Random(1), 0
+    tries = 300 if torture else 24
+    for i in range(tries):
+        damaged = bytearray(last)
+        if i % 3 == 0:
+            damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
+        elif i % 3 == 1:
+            start = rng.randrange(len(damaged))
+            damaged[start : start + 4096] = rng.randbytes(len(damaged[start : start + 4096]))
+        else:
+            del damaged[rng.randrange(len(damaged)) :]
+        path.write_bytes(damaged)
+        path.with_name("checkpoint.previous.pt").write_bytes(before)
+        resumed = Trainer.resume(tmp_path / "run")
+        assert len(resumed.history) in (2, 3)
+        told = "checkpoint.pt cannot be read" in capsys.readouterr().err
+        assert told == (len(resumed.history) == 2)
+        if not told:  # the bit lies where nothing is stored
+            (tmp_path / "good.pt").write_bytes(last)
+            assert plain(torch.load(path, weights_only=True)) == plain(
+                torch.load(tmp_path / "good.pt", weights_only=True)
+            )
+        fallen_back += told
+    assert fallen_back > 0.9 * tries
+    outcome = f"{fallen_back} noticed, told, the one before served; in {tries - fallen_back} a bit that holds nothing"
+    table.append(
+        {"fault": "checkpoint damaged or truncated", "tries": tries, "outcome": outcome, "lost": "at most an epoch"}
+    )
+
+
+def test_divergence_is_told_and_the_last_good_state_kept(tmp_path, table):
+    wild = {
+        "exploding logits": {"objective": "wasserstein", "discriminator_lr": 1.0, "generator_lr": 1.0},
+        "exploding losses": {"real_range": (-1000.0, 1000.0), "discriminator_lr": 1.0},
+    }
+    for name, changes in wild.items():
+        with pytest.raises(Mistake, match="diverged and stopped.*may help") as told:
+            Trainer(SMALL.replace(**changes), tmp_path / name).train()
+        assert "\n" not in str(told.value)
+        kept = Trainer.resume(tmp_path / name)
+        assert all(p.isfinite().all() for p in kept.averaged.parameters())
+    outcome = "stopped, what to try is told, the last good checkpoint kept"
+    table.append({"fault": "divergence", "tries": len(wild), "outcome": outcome, "lost": 0})
+
+
+def test_a_notebook_killed_in_training_goes_on_when_run_again(tmp_path, torture, table):
+    if not torture:
+        pytest.skip("long: the notebook itself, killed and run again, comes with --torture")
+    notebook = Path(__file__).parents[1] / "notebooks" / "main.ipynb"
+    parameters = {"epochs": 6, "limit": 6400, "run_dir": tmp_path / "run"}
+    words = [str(word) for name, value in parameters.items() for word in ("-p", name, value)]
+    command = [sys.executable, "-m", "digitgan", "run", str(notebook), *words, "--output", str(tmp_path / "out.ipynb")]
+    first = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (tmp_path / "run" / "progress" / "003.png").exists():
+        time.sleep(0.1)
+        assert first.poll() is None
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    early = (tmp_path / "run" / "progress" / "001.png").stat().st_mtime_ns
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    assert (tmp_path / "run" / "progress" / "001.png").stat().st_mtime_ns == early
+    assert len(Trainer.resume(tmp_path / "run").history) == 6
+    outcome = "run again from the first cell: goes on, no epoch trained twice"
+    table.append({"fault": "notebook killed in training", "tries": 1, "outcome": outcome, "lost": 0})
