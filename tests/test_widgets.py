@@ -1,12 +1,14 @@
 import base64
 import io
+import zlib
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from digitgan import digit_picker, drawing_pad
+from digitgan import SYSTEMS, digit_picker, drawing_pad
 from digitgan.handwriting import moments
+from digitgan.models import build
 from digitgan.widgets import live_view
 
 
@@ -55,9 +57,11 @@ def test_a_typed_number_is_written_in_one_hand(tmp_path):
     before = shown(picker)
     picker.number.value = "24 12x"  # told beside the control, what was shown stays
     assert "digits 0 to 9 and spaces" in picker.status.value and (shown(picker) == before).all()
+    picker.save.click()  # what is shown, under its own name
+    assert [path.name[:7] for path in tmp_path.iterdir()] == ["24-12-h"]
     picker.number.value = "24 12"
     assert not picker.status.value
-    picker.save.click(), picker.save_gif.click()
+    picker.save_gif.click()
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".gif", ".png"]
     picker.number.value = ""
     assert picker.digits.labels.tolist() == [7] * 10
@@ -115,9 +119,32 @@ def test_a_drawn_seven_is_read_and_its_hand_goes_on():
 def test_an_empty_pad_is_told_beside_the_control():
     pad = drawing_pad()
     pad.canvas.picture = drawing(lambda pen: None)
-    assert "ink" in pad.status.value and pad.z is None
+    assert "ink" in pad.status.value and not pad.z.any() and pad.digits.labels.tolist() == list(range(10))
     pad.clear.click()
     assert pad.canvas.cleared == 1 and pad.guess.value is None
+
+
+def test_what_goes_wrong_is_told_beside_the_control_never_raised(monkeypatch):
+    from digitgan import widgets
+
+    pad = drawing_pad()
+    small = drawing(lambda pen: None)
+    bomb = small[:16] + (60_000).to_bytes(4, "big") * 2 + small[24:29]  # a head that promises 60,000 x 60,000 pixels
+    bomb += zlib.crc32(bomb[12:]).to_bytes(4, "big") + small[33:]
+    for picture, said in (
+        (b"no picture", "cannot identify"),
+        (small[:100], "not a picture"),
+        (bomb, "decompression bomb"),
+    ):
+        pad.canvas.picture = picture
+        assert said in pad.status.value
+    monkeypatch.setattr(widgets, "imitate", lambda *_, **__: 1 / 0)
+    pad.canvas.picture = drawing(lambda pen: pen.line([(140, 40), (140, 240)], width=20))
+    assert pad.status.value == "division by zero" and pad.progress.layout.visibility == "hidden"
+
+
+def test_the_pad_of_an_unconditional_generator_says_that_it_cannot_be_asked():
+    assert "unconditional" in drawing_pad(build(SYSTEMS["fcnn"])[0]).status.value
 
 
 def test_without_widgets_a_picture_is_shown():
@@ -138,9 +165,13 @@ def test_live_view_updates_one_picture(finished, monkeypatch):
         def update(self, picture):
             pictures.append(("update", picture.data))
 
-    monkeypatch.setattr(
-        widgets, "display", lambda picture, display_id: pictures.append(("new", picture.data)) or Handle()
-    )
+    def display(shown, display_id=None):
+        pictures.append(("new", getattr(shown, "data", shown)))
+        return Handle()
+
+    monkeypatch.setattr(widgets, "display", display)
     view = live_view()
     view(finished), view(finished)
+    (_, stop), *pictures = pictures
+    assert not stop.running  # nothing is left to stop
     assert [kind for kind, _ in pictures] == ["new", "update"] and all(d[:4] == b"\x89PNG" for _, d in pictures)

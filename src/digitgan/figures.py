@@ -73,7 +73,7 @@ def confusion(card):
     right.set_xticks(range(10))
     right.set_title("read as asked", fontsize=10)
     right.spines[["top", "right"]].set_visible(False)
-    right.legend(frameon=False, fontsize=9, loc="lower right")
+    right.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))  # beside the bars
     return figure
 
 
