@@ -245,16 +245,13 @@ def _nearest(digits, train):
 def _compare(fake, known, seed):
     """The figures that the reader's features give."""
     from prdc import compute_prdc
-    from torchmetrics.image.fid import FrechetInceptionDistance
     from torchmetrics.image.kid import KernelInceptionDistance
 
     reader, real_features = known.reader, known.features
     features, width = reader.features(fake), reader.num_features
-    fid = FrechetInceptionDistance(feature=_Features(width))
     with warnings.catch_warnings(action="ignore"):  # that it keeps all features
         kid = KernelInceptionDistance(feature=_Features(width), subset_size=min(1000, len(fake), len(real_features)))
-    for distance in (fid, kid):
-        distance.update(real_features, real=True), distance.update(features, real=False)
+    kid.update(real_features, real=True), kid.update(features, real=False)
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # of its subsets
         kernel = float(kid.compute()[0])
@@ -270,7 +267,7 @@ def _compare(fake, known, seed):
         "samples": len(fake),
         "reals": len(real_features),
         "read_as_asked": float((read == fake.labels)[labelled].mean()) if labelled.any() else None,
-        "fid": float(fid.compute()),
+        "fid": frechet_distance(features, real_features),
         "kid": kernel,
         **{name: float(value) for name, value in neighbours.items()},
         "classes": int((shares >= 0.01).sum()),
@@ -278,6 +275,15 @@ def _compare(fake, known, seed):
         "per_digit": tuple((np.diag(confusion) / confusion.sum(1).clip(1)).tolist()),
         "confusion": confusion,
     }
+
+
+def frechet_distance(features, real_features):
+    """FID between two sets of a reader's features (N, 128), (M, 128)."""
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    fid = FrechetInceptionDistance(feature=_Features(features.shape[1]))
+    fid.update(real_features, real=True), fid.update(features, real=False)
+    return float(fid.compute())
 
 
 class _Features(nn.Identity):
