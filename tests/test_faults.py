@@ -127,7 +127,7 @@ def test_a_full_disk_is_told_and_training_goes_on_when_there_is_room(small_disk,
         def fill(trainer, filler=filler, i=i):
             if len(trainer.history) == 1 + i:
                 room = shutil.disk_usage(small_disk).free
-                filler.write_bytes(bytes(max(0, room - 4096 * (1 + 3 * i))))
+                filler.write_bytes(bytes(room - 400_000 - 800_000 * (i % 5)))  # a checkpoint takes 5 MB
 
         with pytest.raises(Mistake, match="cannot be written.*No space left on device") as told:
             Trainer(SMALL, folder).train(fill)

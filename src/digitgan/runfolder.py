@@ -2,9 +2,11 @@
 
 import contextlib
 import dataclasses
+import errno
 import io
 import os
 import pickle
+import shutil
 import sys
 import zipfile
 
@@ -53,9 +55,12 @@ def _refuse_others(folder, found, hyperparameters):
 
 
 def still_there(folder):
-    """Raises `Mistake` where the folder was deleted or moved away under the run: it is not made anew, half of it gone."""
+    """Raises `Mistake` where the folder was deleted or moved away under the run: it is not made anew, half of it gone;
+    OSError where less than a megabyte is left, before half an epoch is written."""
     if not (folder / "hyperparameters.json").is_file():
         raise Mistake(f"{folder} was deleted or moved while training: stopped")
+    if shutil.disk_usage(folder).free < 1_000_000:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def save_checkpoint(folder, state, hyperparameters):
