@@ -184,8 +184,9 @@ def test_main_runs_is_stopped_and_the_picker_answers(lab, browser, tmp_path, kee
         run_all(page)
         stop = page.get_by_role("button", name="stop training")
         stop.wait_for(timeout=120_000)
-        while not list(run.glob("progress/001.png")):  # in the middle of an epoch
-            page.wait_for_timeout(100)
+        for _ in range(600):
+            if not list(run.glob("progress/001.png")):  # in the middle of an epoch
+                page.wait_for_timeout(100)
         stop.click()
         all_ran(page)
         picker = page.locator(".widget-vbox").last  # the repository's own generator

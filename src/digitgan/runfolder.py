@@ -20,7 +20,8 @@ from .hyperparameters import Hyperparameters
 
 @contextlib.contextmanager
 def lock(folder):
-    """Hold the folder for this process alone; it is free again when the process ends, however it does.
+    """Hold the folder for this process alone; it is free again when the process ends, however it does. Gives what tells
+    this folder from one made anew in its place.
 
     Raises `Mistake` where another one trains in it.
     """
@@ -31,7 +32,7 @@ def lock(folder):
     except Timeout:
         raise Mistake(f"{folder}: another process trains in it; wait for its end, or choose another run_dir") from None
     try:
-        yield
+        yield (folder / ".lock").stat().st_ino
     finally:
         held.release()
 
@@ -54,10 +55,10 @@ def _refuse_others(folder, found, hyperparameters):
             )
 
 
-def still_there(folder):
-    """Raises `Mistake` where the folder was deleted or moved away under the run: it is not made anew, half of it gone;
-    OSError where less than a megabyte is left, before half an epoch is written."""
-    if not (folder / "hyperparameters.json").is_file():
+def still_there(folder, held):
+    """Raises `Mistake` where the folder that was `held` has been deleted or moved away: it is not made anew, half of it
+    gone; OSError where less than a megabyte is left, before half an epoch is written."""
+    if not (folder / ".lock").exists() or (folder / ".lock").stat().st_ino != held:
         raise Mistake(f"{folder} was deleted or moved while training: stopped")
     if shutil.disk_usage(folder).free < 1_000_000:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -65,7 +66,6 @@ def still_there(folder):
 
 def save_checkpoint(folder, state, hyperparameters):
     """`checkpoint.pt` in one step; the one before stays as `checkpoint.previous.pt`."""
-    still_there(folder)
     path, new, content = folder / "checkpoint.pt", folder / "checkpoint.new.pt", io.BytesIO()
     torch.save(state | {"hyperparameters": dataclasses.asdict(hyperparameters)}, content)
     write_whole(new, content.getbuffer())
@@ -80,7 +80,12 @@ def load_checkpoint(folder, hyperparameters):
     Each byte is checked (a zip archive's checksums), and nothing is unpickled but tensors and plain values. Raises
     `Mistake` where there are checkpoints and none can be read, or the one that can is of other hyperparameters.
     """
-    paths = [folder / name for name in ("checkpoint.pt", "checkpoint.previous.pt") if (folder / name).is_file()]
+    names = (
+        "checkpoint.new.pt",
+        "checkpoint.pt",
+        "checkpoint.previous.pt",
+    )  # a kill may have come before a new one's turn
+    paths = [folder / name for name in names if (folder / name).is_file()]
     for path in paths:
         try:
             with zipfile.ZipFile(path) as archive:
@@ -91,8 +96,6 @@ def load_checkpoint(folder, hyperparameters):
         except Exception as error:  # the one before is whole
             reason = "it holds code" if isinstance(error, pickle.UnpicklingError) else str(error).split("\n")[0]
             print(f"{path} cannot be read ({reason})", file=sys.stderr)
-            if path != paths[-1]:
-                path.unlink(missing_ok=True)
             continue
         _refuse_others(path, found, hyperparameters)
         return state

@@ -76,13 +76,17 @@ class Trainer:
         hyperparameters, belongs to another process or cannot be written, and where training diverges.
         """
         hp = self.hyperparameters
-        self.digits = load_digits(hp.dataset, train=True, data_dir=self.data_dir)
+        with self.accelerator.local_main_process_first():  # one downloads what is missing
+            self.digits = load_digits(hp.dataset, train=True, data_dir=self.data_dir)
         if hp.conditional and (self.digits.labels < 0).any():
             raise Mistake(f"dataset = {hp.dataset!r}: has digits without labels, a conditional GAN needs them all")
         try:
-            with runfolder.lock(self.run_dir) if self.accelerator.is_main_process else contextlib.nullcontext():
+            main = self.accelerator.is_main_process
+            with runfolder.lock(self.run_dir) if main else contextlib.nullcontext() as self.held:
                 return self._train(callback)
         except OSError as error:
+            if error.filename and not Path(error.filename).is_relative_to(self.run_dir):  # a callback's
+                raise
             reason = f"cannot be written ({error.strerror or error}); training stopped at step {self.step:,}"
             raise Mistake(f"{self.run_dir}: {reason}, train() continues from the last checkpoint there") from None
 
@@ -94,7 +98,11 @@ class Trainer:
         per_epoch = min(hp.limit, len(digits)) // self.batch_size  # steps
         self.total, self.stopping, order = per_epoch * hp.epochs, False, None
         found = self._load_checkpoint()
-        self.accelerator.wait_for_everyone()
+        if self._mean(torch.tensor(float(self.step), device=self.device)) != self.step:
+            raise Mistake(
+                f"{self.run_dir}: must be one folder that all processes see, they find other checkpoints in it"
+            )
+        self.discriminator.requires_grad_(True)  # an interrupt may have left it frozen
         if not found:
             self._start_afresh()
         bar = progress_bar(main, desc="training", unit="step", total=self.total, initial=self.step)
@@ -104,7 +112,7 @@ class Trainer:
                 self._record(callback)
             elif callback:
                 callback(self)
-            while self.step < self.total and not self.stopping:
+            while self.step < self.total and not self._mean(torch.tensor(float(self.stopping), device=self.device)):
                 epoch, place = divmod(self.step, per_epoch)
                 if place == 0 or order is None:  # the epoch's shuffle
                     order = torch.randperm(len(digits), generator=torch.Generator().manual_seed(self._seed(epoch, 1)))
@@ -126,8 +134,6 @@ class Trainer:
                 if self.step % per_epoch == 0:
                     self._end_epoch(per_epoch)
                     self._record(callback)
-                if self.accelerator.num_processes > 1:  # all stop at the same step
-                    self.stopping = bool(self._mean(torch.tensor(float(self.stopping), device=self.device)))
             if self.step % per_epoch:
                 self._refuse_divergence(per_epoch)
                 self._save_checkpoint()
@@ -309,7 +315,7 @@ class Trainer:
         """Picture, table and checkpoint of the epoch that has just ended (0: before the first)."""
         epoch, k, folder = len(self.history), self.hyperparameters.keep_every, self.run_dir
         if self.accelerator.is_main_process:
-            runfolder.still_there(folder)
+            runfolder.still_there(folder, self.held)
             digits = self.progress()
             digits.save(folder / "progress" / f"{epoch:03}.png", inverted=True)
             write_table(folder / "history.csv", self.history)
@@ -333,6 +339,7 @@ class Trainer:
 
     def _save_checkpoint(self):
         if self.accelerator.is_main_process:
+            runfolder.still_there(self.run_dir, self.held)
             state = {name: part.state_dict() for name, part in self._parts().items()}
             state |= {"step": self.step, "history": self.history, "sums": self.sums}
             runfolder.save_checkpoint(self.run_dir, state, self.hyperparameters)

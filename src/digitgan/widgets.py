@@ -15,6 +15,7 @@ import ipywidgets as w
 import PIL.Image
 import torch
 import traitlets
+from IPython import get_ipython
 from IPython.display import Image, display
 
 from .digits import Digits
@@ -44,7 +45,7 @@ class Panel(w.VBox):
         try:
             yield
         except Exception as error:  # else its traceback goes to a log where nobody looks
-            self.status.value = html.escape(f"{what}{error}")
+            self.status.value = html.escape(f"{what}{str(error) or type(error).__name__}")
 
     def _picture(self, digits, **layout):
         self.image.value, self.image.tooltip = digits.png(**layout), str(digits)
@@ -243,7 +244,9 @@ class StopButton(anywidget.AnyWidget):
 def live_view():
     """A callback for `Trainer.train`: fixed latents, losses and quality so far in one picture, updated in place after
     each epoch, and a button that stops there and then."""
-    shown, stop, reader = None, StopButton(), load_reader()
+    shown, stop, reader, shell = None, StopButton(), load_reader(), get_ipython()
+    if shell:  # however the cell ends, the button is not to interrupt later ones
+        shell.events.register("post_run_cell", lambda _: setattr(stop, "running", False))
 
     def update(trainer):
         nonlocal shown
