@@ -147,13 +147,14 @@ def score(fake, real=None, reader=None, seed=0, hands=None, taught=None):
         raise Mistake(f"{len(fake)} generated and {len(known.real)} real digits: must be 100 or more of each")
     distance, index = _nearest(fake, known.train)
     closest = np.argsort(distance)[:10]
-    close = np.quantile(known.away, 0.01)
+    away = _away(real, reader, len(fake))
+    close = np.quantile(away, 0.01)
     strangers = None if hands is None else _rows_of_strangers(known.train, len(hands) // 10, seed)
     pupils = taught, None if taught is None else known.train[: len(taught)]
     learned = [None if digits is None else fit_reader(digits, known.real, 2, seed, quiet=True)[1] for digits in pupils]
     floor = Scorecard(
         **_floor(real, reader, min(len(fake), len(known.train)), seed),
-        **_copies(known.away, close),
+        **_copies(away, close),
         one_hand=None if hands is None else one_hand(strangers),
         classification_accuracy=learned[1],
     )
@@ -168,13 +169,12 @@ def score(fake, real=None, reader=None, seed=0, hands=None, taught=None):
 
 
 class _Known(NamedTuple):
-    """The real side of a comparison, and its distances to the training digits."""
+    """The real side of a comparison."""
 
     real: Digits
     train: Digits
     reader: Reader
     features: torch.Tensor
-    away: np.ndarray
 
 
 @functools.lru_cache(1)  # one judge, many scorecards
@@ -182,7 +182,14 @@ def _known(real, reader):
     real = load_digits(train=False) if real is None else real
     reader = load_reader() if reader is None else reader
     train = load_digits(train=True)
-    return _Known(real, train, reader, reader.features(real), _nearest(real, train)[0])
+    return _Known(real, train, reader, reader.features(real))
+
+
+@functools.lru_cache(1)
+def _away(real, reader, count):
+    """Distances of as many real digits to the training digits."""
+    known = _known(real, reader)
+    return _nearest(known.real[:count], known.train)[0]
 
 
 @functools.lru_cache(1)
