@@ -64,11 +64,8 @@ def confusion(card):
         left.text(read, asked, wrong[asked, read], ha="center", va="center", fontsize=8, color=INK)
     left.set_title("read otherwise than asked (digits)", fontsize=10)
     left.set(xlabel="read as", ylabel="asked for", xticks=range(10), yticks=range(10))
-    for place, shares, label, colour in (
-        (-0.2, card.per_digit, "generated", FAKE),
-        (0.2, card.floor.per_digit, "real", REAL),
-    ):
-        right.bar(np.arange(10) + place, shares, 0.36, color=colour, label=label)
+    for place, judged, label, colour in ((-0.2, card, "generated", FAKE), (0.2, card.floor, "real", REAL)):
+        right.bar(np.arange(10) + place, judged.per_digit, 0.36, color=colour, label=label)
     right.set_ylim(min(0.98, *card.per_digit) - 0.01, 1)
     right.set_xticks(range(10))
     right.set_title("read as asked", fontsize=10)

@@ -57,12 +57,9 @@ def stream(generator, count, seed=None):
 
 def hands(generator, count, seed=None):
     """`count` rows of the digits 0 to 9, each row in one hand, as `Digits` (10 * count); without labels as they come."""
-    z_dim = generator.hyperparameters.z_dim
-    if generator.hyperparameters.conditional:
-        z = draw_latents(count, z_dim, seed).repeat_interleave(10, 0)  # (10 * count, z_dim)
-    else:
-        z = draw_latents(10 * count, z_dim, seed)
-    return generate(generator, np.arange(10 * count) % 10, z=z)
+    hp = generator.hyperparameters
+    z = draw_latents(count, hp.z_dim, seed).repeat_interleave(10, 0) if hp.conditional else None  # (10 * count, z_dim)
+    return generate(generator, np.arange(10 * count) % 10, seed, z)
 
 
 def draw_latents(n, z_dim, seed=None):

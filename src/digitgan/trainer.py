@@ -291,9 +291,8 @@ class Trainer:
         steps = (self.step - 1) % per_epoch + 1
         means = dict(zip(SUMS[:-2], (self.sums[:-2] / steps).tolist(), strict=True))
         for name, network in (("generator", self.generator), ("discriminator", self.discriminator)):
-            means[f"the {name}'s largest weight"] = float(
-                parameters_to_vector(network.parameters()).detach().abs().max()
-            )
+            weights = parameters_to_vector(network.parameters()).detach()
+            means[f"the {name}'s largest weight"] = float(weights.abs().max())
         for name, value in means.items():
             paired = name in SUMS[:2] and self.hyperparameters.objective == "relativistic"
             if not abs(value) <= (PAIRED_BOUND if paired else BOUND):
