@@ -82,8 +82,7 @@ def png(figure, dpi=150):
 
 
 def progression_gif(frames, path, seconds=6.0):
-    """Write progress pictures (paths `<epoch>.png`, in order) as one GIF that takes about `seconds`
-    and rests on the last frame."""
+    """Write progress pictures (paths `<epoch>.png`, in order) as a GIF of about `seconds` that rests on the last."""
     if not frames:
         return
     font, pages = ImageFont.load_default(size=16), []

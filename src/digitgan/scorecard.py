@@ -251,6 +251,7 @@ def _nearest(digits, train):
 
 def _compare(fake, known, seed):
     """The figures that the reader's features give."""
+    from joblib import parallel_config
     from prdc import compute_prdc
     from torchmetrics.image.kid import KernelInceptionDistance
 
@@ -262,7 +263,10 @@ def _compare(fake, known, seed):
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # of its subsets
         kernel = float(kid.compute()[0])
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints the two counts
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        parallel_config("sequential"),
+    ):  # it prints; its threads race to warn
         neighbours = compute_prdc(real_features.numpy(), features.numpy(), NEIGHBOURS)
     labelled = fake.labels >= 0
     with torch.inference_mode():
