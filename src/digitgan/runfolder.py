@@ -80,11 +80,7 @@ def load_checkpoint(folder, hyperparameters):
     Each byte is checked (a zip archive's checksums), and nothing is unpickled but tensors and plain values. Raises
     `Mistake` where there are checkpoints and none can be read, or the one that can is of other hyperparameters.
     """
-    names = (
-        "checkpoint.new.pt",
-        "checkpoint.pt",
-        "checkpoint.previous.pt",
-    )  # a kill may have come before a new one's turn
+    names = "checkpoint.new.pt", "checkpoint.pt", "checkpoint.previous.pt"  # a kill may leave a new one unplaced
     paths = [folder / name for name in names if (folder / name).is_file()]
     for path in paths:
         try:
