@@ -31,10 +31,13 @@ FLAGS = (
 ).split()
 IDLE = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status==='idle'"
 
-pytestmark = pytest.mark.skipif(
-    not CHROMIUM and "DIGITGAN_BROWSER" not in os.environ,
-    reason="JupyterLab in a browser: no Chromium here; get it by `apt-get install chromium`, or install Chrome",
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not CHROMIUM and "DIGITGAN_BROWSER" not in os.environ,
+        reason="JupyterLab in a browser: no Chromium here; get it by `apt-get install chromium`, or install Chrome",
+    ),
+    pytest.mark.xdist_group("browser"),  # one JupyterLab serves them all
+]
 
 
 def serve(folder, name, parameters, *cells):

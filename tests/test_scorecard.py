@@ -13,6 +13,7 @@ def reader():
     return load_reader()
 
 
+@pytest.mark.filterwarnings("ignore:Matrix is singular")  # features that are 0 throughout
 def test_frechet_distance_is_that_of_scipy(reader, train_digits, test_digits):
     fake, test_digits = train_digits[:1000], test_digits[:2000]
     a, b = reader.features(fake).double().numpy(), reader.features(test_digits).double().numpy()

@@ -128,7 +128,7 @@ def _sparkline(shares):
 
 
 def score(fake, real=None, reader=None, seed=0, hands=None, taught=None):
-    """Judge some `Digits` against real ones (MNIST's test digits unless given), as a `Scorecard`.
+    """Judge some `Digits` against real ones (as many of MNIST's test digits unless given), as a `Scorecard`.
 
     read as asked: share that the reader takes for their labels. Fréchet distance (FID, Heusel et al.,
     arXiv 1706.08500) and kernel distance (KID, Bińkowski et al., arXiv 1801.01401) in the reader's 128 features.
@@ -142,9 +142,9 @@ def score(fake, real=None, reader=None, seed=0, hands=None, taught=None):
 
     Raises `Mistake` for fewer than 100 digits, or hands that are not rows of 0 to 9.
     """
-    known = _known(real, reader)
-    if min(len(fake), len(known.real)) < 100:
-        raise Mistake(f"{len(fake)} generated and {len(known.real)} real digits: must be 100 or more of each")
+    if (fewest := min(len(fake), len(fake if real is None else real))) < 100:
+        raise Mistake(f"{fewest} generated or real digits: must be 100 or more of each")
+    known = _known(real, reader, len(fake))
     distance, index = _nearest(fake, known.train)
     closest = np.argsort(distance)[:10]
     away = _away(real, reader, len(fake))
@@ -153,7 +153,7 @@ def score(fake, real=None, reader=None, seed=0, hands=None, taught=None):
     pupils = taught, None if taught is None else known.train[: len(taught)]
     learned = [None if digits is None else fit_reader(digits, known.real, 2, seed, quiet=True)[1] for digits in pupils]
     floor = Scorecard(
-        **_floor(real, reader, min(len(fake), len(known.train)), seed),
+        **_floor(real, reader, len(fake), seed),
         **_copies(away, close),
         one_hand=None if hands is None else one_hand(strangers),
         classification_accuracy=learned[1],
@@ -178,8 +178,10 @@ class _Known(NamedTuple):
 
 
 @functools.lru_cache(1)  # one judge, many scorecards
-def _known(real, reader):
-    real = load_digits(train=False) if real is None else real
+def _known(real, reader, count):
+    if real is None:  # from all of the set: its halves were written by different groups of people
+        real = load_digits(train=False)
+        real = real[np.linspace(0, len(real) - 1, min(count, len(real))).astype(int)]
     reader = load_reader() if reader is None else reader
     train = load_digits(train=True)
     return _Known(real, train, reader, reader.features(real))
@@ -188,14 +190,14 @@ def _known(real, reader):
 @functools.lru_cache(1)
 def _away(real, reader, count):
     """Distances of as many real digits to the training digits."""
-    known = _known(real, reader)
+    known = _known(real, reader, count)
     return _nearest(known.real[:count], known.train)[0]
 
 
 @functools.lru_cache(1)
 def _floor(real, reader, count, seed):
-    known = _known(real, reader)
-    some = np.random.default_rng(seed).choice(len(known.train), count, replace=False)
+    known = _known(real, reader, count)
+    some = np.random.default_rng(seed).choice(len(known.train), min(count, len(known.train)), replace=False)
     return _compare(known.train[some], known, seed)
 
 
