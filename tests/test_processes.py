@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -63,12 +64,30 @@ def test_a_batch_must_divide_among_the_processes(monkeypatch):
         Trainer(FIFTY_STEPS.replace(batch_size=33))
 
 
-def test_one_process_killed_ends_the_others_and_the_run_goes_on(tmp_path, table):
-    hp = FIFTY_STEPS.replace(epochs=400)
-    run = subprocess.Popen(command(tmp_path, hp, "run"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def started(tmp_path, hyperparameters):
+    """Two processes that have trained three epochs into tmp_path/run."""
+    words = command(tmp_path, hyperparameters, "run")
+    run = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True)
     while not (tmp_path / "run" / "progress" / "003.png").exists():
         assert run.poll() is None
         time.sleep(0.05)
+    return run
+
+
+def test_ctrl_c_ends_all_processes_with_a_whole_checkpoint(tmp_path):
+    """The terminal tells all of them, and torchrun tells its processes again."""
+    run = started(tmp_path, FIFTY_STEPS.replace(epochs=400, limit=16000))
+    time.sleep(0.5)  # in the middle of an epoch
+    os.killpg(run.pid, signal.SIGINT)
+    told, _ = run.communicate(timeout=60)
+    assert told.count("epoch ") == 2  # each ends in order
+    step = int(re.search("stopped after step ([0-9,]+) of", told)[1].replace(",", ""))
+    assert step % 250 and Trainer.resume(tmp_path / "run").step == step
+
+
+def test_one_process_killed_ends_the_others_and_the_run_goes_on(tmp_path, table):
+    hp = FIFTY_STEPS.replace(epochs=400)
+    run = started(tmp_path, hp)
     workers = [p for p in psutil.Process(run.pid).children() if "digitgan" in p.cmdline()]
     (second,) = [p for p in workers if p.environ().get("RANK") == "1"]
     os.kill(second.pid, signal.SIGKILL)

@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import threading
+import time
 
 import imageio.v3 as iio
 import numpy as np
@@ -290,12 +291,12 @@ def test_training_works_in_a_thread(tiny, tmp_path):
 
 
 def test_ctrl_c_leaves_a_whole_checkpoint(tiny, tmp_path):
-    """In a process of its own: the signal arrives in the middle of a step, and the run resumes to the same bits."""
+    """The signal arrives in the middle of a step, and again at once, and the run resumes to the same bits."""
     hp = tiny.replace(epochs=3)
 
     class Interrupted(Trainer):
         def _train_step(self, *batch):
-            if self.step == 12:
+            for _ in range(2 * (self.step == 12)):
                 os.kill(os.getpid(), signal.SIGINT)
             return super()._train_step(*batch)
 
@@ -308,6 +309,17 @@ def test_ctrl_c_leaves_a_whole_checkpoint(tiny, tmp_path):
     resumed = Trainer(hp, tmp_path / "stopped")
     resumed.train()
     assert same(unbroken, resumed)
+
+
+def test_a_second_ctrl_c_does_not_wait(tiny, tmp_path):
+    class Impatient(Trainer):
+        def _train_step(self, *batch):
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(1.1)
+
+    with pytest.raises(KeyboardInterrupt):
+        Impatient(tiny, tmp_path).train()
 
 
 def test_digits_without_labels_are_refused_for_a_conditional_run(tiny, tmp_path, monkeypatch, test_digits):

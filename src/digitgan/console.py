@@ -5,6 +5,7 @@ import io
 import signal
 import sys
 import threading
+import time
 
 from tqdm import tqdm
 
@@ -35,16 +36,21 @@ class NotebookLine(io.TextIOBase):
 
 @contextlib.contextmanager
 def on_interrupt(stop):
-    """Call `stop` at the first Ctrl-C (or the notebook's stop button), so that work ends where it is whole;
-    a second one interrupts at once. In a thread, where signals do not arrive, it does nothing."""
+    """Call `stop` at the first Ctrl-C (or the notebook's stop button), so that work ends where it is whole; a second
+    one interrupts at once, unless it comes within a second: torchrun hands on to its processes what the terminal has
+    told them already. In a thread, where signals do not arrive, it does nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.getsignal(signal.SIGINT)
+    before, told = signal.getsignal(signal.SIGINT), None
 
-    def handler(*_):
-        signal.signal(signal.SIGINT, before)
-        stop()
+    def handler(*signals):
+        nonlocal told
+        if told is None:
+            told = time.monotonic()
+            stop()
+        elif time.monotonic() - told > 1:
+            signal.default_int_handler(*signals)
 
     signal.signal(signal.SIGINT, handler)
     try:
