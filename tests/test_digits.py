@@ -54,6 +54,8 @@ def test_anything_array_like_is_accepted(images):
         (np.zeros((1, 28, 28)), [10], "label 10"),
         (np.zeros((1, 28, 28)), ["a"], "whole numbers"),
         (np.zeros((1, 28, 28)), [0.5], "whole numbers"),
+        (np.zeros((2, 28, 28)), [[1], [1, 2]], "must be an array"),
+        ([[0, 1], [0]], None, "must be an array"),
     ],
 )
 def test_what_is_no_digit_is_refused(images, labels, said):

@@ -27,7 +27,7 @@ class Digits:
     """
 
     def __init__(self, images, labels=None):
-        images = np.asarray(images.cpu() if hasattr(images, "cpu") else images)
+        images = _array(images, "images")
         if images.ndim == 4 and images.shape[1] == 1:
             images = images[:, 0]
         if images.shape == (28, 28):
@@ -181,7 +181,7 @@ def write_idx(folder, batches, count, train=True):
 
 def check_labels(labels, lowest=0):
     """Labels as an int64 array (N,). Raises `Mistake` unless they are whole numbers from `lowest` to 9."""
-    array = np.asarray(labels.cpu() if hasattr(labels, "cpu") else labels)
+    array = _array(labels, "labels")
     if array.size == 0:
         array = array.astype(np.int64).reshape(-1)
     if array.ndim != 1 or array.dtype.kind not in "iu":
@@ -190,6 +190,13 @@ def check_labels(labels, lowest=0):
     if len(wrong):
         raise Mistake(f"label {wrong[0]}: must be from {lowest} to 9")
     return array.astype(np.int64)
+
+
+def _array(values, name):
+    try:
+        return np.asarray(values.cpu() if hasattr(values, "cpu") else values)
+    except ValueError:  # lists of unequal lengths
+        raise Mistake(f"{name} = {short(values)}: must be an array") from None
 
 
 def release(images):
