@@ -265,10 +265,8 @@ def _compare(fake, known, seed):
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # of its subsets
         kernel = float(kid.compute()[0])
-    with (
-        contextlib.redirect_stdout(io.StringIO()),
-        parallel_config("sequential"),
-    ):  # it prints; its threads race to warn
+    quiet = contextlib.redirect_stdout(io.StringIO())
+    with quiet, parallel_config("sequential"):  # it prints, and its threads race to warn
         neighbours = compute_prdc(real_features.numpy(), features.numpy(), NEIGHBOURS)
     labelled = fake.labels >= 0
     with torch.inference_mode():

@@ -122,11 +122,9 @@ class Trainer:
                 x, y = (torch.from_numpy(part[batch]).to(self.device) for part in (digits.images, digits.labels))
                 release(digits.images)
                 logged = self._train_step(x, y)
-                spent = (
-                    time.perf_counter() - clock[0],
-                    (time.process_time() - clock[1]) * self.accelerator.num_processes,
-                )
-                self.sums += self._mean(torch.tensor([*logged, *spent], device=self.device)).cpu()
+                wall, cpu = time.perf_counter() - clock[0], time.process_time() - clock[1]
+                cpu *= self.accelerator.num_processes  # of all of them
+                self.sums += self._mean(torch.tensor([*logged, wall, cpu], device=self.device)).cpu()
                 self.step += 1
                 bar.update()
                 if self.step % CHECK_EVERY == 0 or self.step % per_epoch == 0:
