@@ -235,6 +235,16 @@ def test_other_hyperparameters_are_refused_by_the_field_that_differs(tmp_path, t
     )
 
 
+def test_a_run_does_not_go_on_with_other_digits(tmp_path, train_digits):
+    """Those of one's own data_dir are not silently replaced by the repository's of the same name."""
+    hp = SMALL.replace(epochs=2, limit=64)
+    train_digits[:200].to_idx(tmp_path / "mine")
+    Trainer(hp, tmp_path / "run", tmp_path / "mine").train(lambda trainer: trainer.stop())
+    with pytest.raises(Mistake, match="other digits.*data_dir = None"):
+        Trainer.resume(tmp_path / "run").train()
+    assert len(Trainer.resume(tmp_path / "run", tmp_path / "mine").train()) == 2
+
+
 def test_a_damaged_checkpoint_is_noticed_and_the_one_before_serves(tmp_path, capsys, table, torture):
     """One bit flipped, a stretch overwritten, the end cut off: what is loaded is one of the two that were saved."""
     hp = SMALL.replace(epochs=3)

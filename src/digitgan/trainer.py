@@ -8,6 +8,7 @@ import contextlib
 import math
 import time
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -47,13 +48,11 @@ class Trainer:
 
     def __init__(self, hyperparameters=None, run_dir="runs/run", data_dir=None):
         self.hyperparameters = hyperparameters or Hyperparameters()
-        self.run_dir, self.data_dir = Path(run_dir), data_dir
+        self.run_dir, self.data_dir, self.crc = Path(run_dir), data_dir, None
         self.batch_size = min(self.hyperparameters.batch_size, self.hyperparameters.limit)
         self.accelerator = Accelerator(cpu=not torch.accelerator.is_available())  # device, and other processes if any
-        if self.batch_size % self.accelerator.num_processes:
-            raise Mistake(
-                f"batches of {self.batch_size} for {self.accelerator.num_processes} processes: must divide evenly"
-            )
+        if self.batch_size % (processes := self.accelerator.num_processes):
+            raise Mistake(f"batches of {self.batch_size} for {processes} processes: must divide evenly")
         self._start_afresh()
 
     @classmethod
@@ -78,6 +77,7 @@ class Trainer:
         hp = self.hyperparameters
         with self.accelerator.local_main_process_first():  # one downloads what is missing
             self.digits = load_digits(hp.dataset, train=True, data_dir=self.data_dir)
+        self.crc = crc32(self.digits.labels)  # tells them from others of the same name
         if hp.conditional and (self.digits.labels < 0).any():
             raise Mistake(f"dataset = {hp.dataset!r}: has digits without labels, a conditional GAN needs them all")
         try:
@@ -99,9 +99,7 @@ class Trainer:
         self.total, self.stopping, order = per_epoch * hp.epochs, False, None
         found = self._load_checkpoint()
         if self._mean(torch.tensor(float(self.step), device=self.device)) != self.step:
-            raise Mistake(
-                f"{self.run_dir}: must be one folder that all processes see, they find other checkpoints in it"
-            )
+            raise Mistake(f"{self.run_dir}: must be one folder for all processes, they find other checkpoints there")
         self.discriminator.requires_grad_(True)  # an interrupt may have left it frozen
         if not found:
             self._start_afresh()
@@ -338,7 +336,7 @@ class Trainer:
         if self.accelerator.is_main_process:
             runfolder.still_there(self.run_dir, self.held)
             state = {name: part.state_dict() for name, part in self._parts().items()}
-            state |= {"step": self.step, "history": self.history, "sums": self.sums}
+            state |= {"step": self.step, "history": self.history, "sums": self.sums, "digits": self.crc}
             runfolder.save_checkpoint(self.run_dir, state, self.hyperparameters)
         self.accelerator.wait_for_everyone()
 
@@ -347,6 +345,8 @@ class Trainer:
         state = runfolder.load_checkpoint(self.run_dir, self.hyperparameters)
         if state is None:
             return False
+        if self.crc and state.get("digits", self.crc) != self.crc:
+            raise Mistake(f"{self.run_dir}: trained on other digits than those of data_dir = {self.data_dir}")
         try:
             for name, part in self._parts().items():
                 part.load_state_dict(state[name])
