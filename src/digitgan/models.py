@@ -43,7 +43,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """discriminator(x, y): x (B, 1, 28, 28), y (B,) int64 in 0..9 -> logits (B,), positive for "real".
+    """discriminator(x, y): x (B, 1, 28, 28), y (B,) int64 in 0..9 -> logits float32 (B,), positive for "real".
 
     The label enters by projection (arXiv 1802.05637), how well the features agree with its
     embedding being added to how real they look, or as a second channel of the image. An unconditional one ignores y.
@@ -64,12 +64,13 @@ class Discriminator(nn.Module):
         """(logits (B,), class logits (B, 10)): by projection, how well x agrees with every label; else None."""
         if self.embedding is not None and self.channel:
             x = torch.cat([x, self.embedding(y).unflatten(1, (1, 28, 28))], 1)  # (B, 2, 28, 28)
-        features = self.net(x)  # (B, features)
-        logits = self.realness(features).squeeze(1)  # (B,)
-        if self.embedding is None or self.channel:
-            return logits, None
-        classes = features @ self.embedding.weight.to(features.dtype).T  # (B, 10)
-        return logits + classes.gather(1, y[:, None]).squeeze(1), classes
+        features = self.net(x).float()  # (B, features)
+        with torch.autocast(x.device.type, enabled=False):  # a logit may be a small difference of large numbers
+            logits = self.realness(features).squeeze(1)  # (B,)
+            if self.embedding is None or self.channel:
+                return logits, None
+            classes = features @ self.embedding.weight.T  # (B, 10)
+            return logits + classes.gather(1, y[:, None]).squeeze(1), classes
 
 
 def dcgan(inputs, channels, c=64):

@@ -159,14 +159,13 @@ class Trainer:
                 made = self.generator(self._draw(torch.randn, hp.z_dim), y)
             fake = made.detach().float().requires_grad_(simultaneous)
             (real_logits, classes), (fake_logits, _) = self.discriminator.judge(x, y), self.discriminator.judge(fake, y)
-        real_logits, fake_logits = real_logits.float(), fake_logits.float()
-        extra = classify * cross_entropy(classes.float(), y) if hp.classify else 0.0
+        extra = classify * cross_entropy(classes, y) if hp.classify else 0.0
         if hp.separate_steps:  # a logit of infinity adds nothing to the loss
             infinity = torch.full_like(real_logits, torch.inf)
             real_loss = discriminator_loss(real_logits, -infinity)
             self._update(self.d_optimizer, real_loss + extra, hp.discriminator_lr * falling)
             with self._autocast():
-                fake_logits = self.discriminator(fake, y).float()
+                fake_logits = self.discriminator(fake, y)
             d_loss, extra = discriminator_loss(infinity, fake_logits) + real_loss.detach(), 0.0
         else:
             d_loss = discriminator_loss(real_logits, fake_logits)
@@ -192,8 +191,8 @@ class Trainer:
             for _ in range(hp.generator_steps):
                 with self._autocast():
                     with torch.no_grad():  # only pairs need the real digits again
-                        real_again = self.discriminator(x, y).float() if hp.objective == "relativistic" else None
-                    fake_again = self.discriminator(self.generator(self._draw(torch.randn, hp.z_dim), y), y).float()
+                        real_again = self.discriminator(x, y) if hp.objective == "relativistic" else None
+                    fake_again = self.discriminator(self.generator(self._draw(torch.randn, hp.z_dim), y), y)
                 g_loss = generator_loss(real_again, fake_again)
                 self._update(self.g_optimizer, g_loss, hp.generator_lr * falling)
             self.discriminator.requires_grad_(True)
