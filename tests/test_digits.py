@@ -35,6 +35,7 @@ def test_damage_to_the_repositorys_mnist_is_noticed(tmp_path, monkeypatch):
         torch.zeros(2, 1, 28, 28, dtype=torch.uint8),
         np.zeros((2, 28, 28)).tolist(),
         torch.full((2, 28, 28), 255.0),
+        torch.full((2, 28, 28), 255.0, requires_grad=True),
     ],
 )
 def test_anything_array_like_is_accepted(images):

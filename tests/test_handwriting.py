@@ -151,6 +151,16 @@ def test_pictures_are_prepared_as_mnist_was(test_digits, tmp_path):
     assert right >= 57
     sheet.save(tmp_path / "sheet.png")
     assert (prepare(tmp_path / "sheet.png").images == prepare(str(tmp_path / "sheet.png")).images).all()
+    right_way_up = prepare(sheet).images
+    exif = Image.Exif()
+    exif[0x0112] = 6  # as a telephone held upright says: turn me
+    sheet.rotate(90, expand=True).save(tmp_path / "phone.png", exif=exif)
+    assert (prepare(tmp_path / "phone.png").images == right_way_up).all()
+    assert np.abs(prepare(np.asarray(sheet) / 255.0).images.astype(int) - right_way_up).mean() < 5
+    clear = Image.new("P", (300, 300), 0)  # black on what is transparent, by palette
+    clear.putpalette([0, 0, 0, 0, 0, 0]), clear.paste(1, (140, 60, 160, 240))
+    clear.save(tmp_path / "clear.png", transparency=0)
+    assert reader.read(prepare(tmp_path / "clear.png")) == 1
     (tmp_path / "text.png").write_text("no picture")
     for wrong, said in (
         (Image.new("L", (300, 300), 255), "ink"),

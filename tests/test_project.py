@@ -59,4 +59,4 @@ def test_environment_and_pyproject_agree():
 def test_the_source_stays_thin():
     lines = {path.stem: len(path.read_text().splitlines()) for path in (ROOT / "src/digitgan").glob("*.py")}
     assert sum(lines[name] for name in ("hyperparameters", "models", "objectives", "trainer")) <= 900
-    assert sum(lines.values()) <= 3060
+    assert sum(lines.values()) <= 3020

@@ -330,6 +330,15 @@ def test_digits_without_labels_are_refused_for_a_conditional_run(tiny, tmp_path,
     assert len(Trainer(tiny.replace(conditional=False, classify=0), tmp_path / "u").train()) == 2
 
 
+def test_the_penalty_told_is_its_mean_where_it_is_computed(tiny, tmp_path):
+    often, seldom = (
+        Trainer(tiny.replace(limit=96, penalty_every=every, epochs=4), tmp_path / str(every)).train()
+        for every in (1, 8)  # an epoch of three steps has one penalty, or none
+    )
+    assert [row["penalty"] > 0 for row in seldom] == [True, False, True, False]
+    assert seldom[0]["penalty"] < 3 * often[0]["penalty"]
+
+
 def test_other_ranges_reach_the_discriminator(tiny, tmp_path):
     seen = []
 

@@ -170,8 +170,15 @@ def test_live_view_updates_one_picture(finished, monkeypatch):
         return Handle()
 
     monkeypatch.setattr(widgets, "display", display)
+    titles, training_view = [], widgets.training_view
+    monkeypatch.setattr(widgets, "training_view", lambda *a: titles.append(a[-1]) or training_view(*a))
     view = live_view()
-    view(finished), view(finished)
+    view(finished)
+    letters = finished.hyperparameters.replace(dataset="KMNIST")  # which the reader has never seen
+    with monkeypatch.context() as other:
+        other.setattr(finished, "hyperparameters", letters)
+        view(finished)
+    assert ["read as asked" in title for title in titles] == [True, False]
     (_, stop), *pictures = pictures
     assert not stop.running  # nothing is left to stop
     assert [kind for kind, _ in pictures] == ["new", "update"] and all(d[:4] == b"\x89PNG" for _, d in pictures)

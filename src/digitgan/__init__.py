@@ -2,24 +2,17 @@
 
 from importlib import import_module
 
-_HOME = {  # public name -> the file it lives in, imported when first used (PEP 562)
-    "Hyperparameters": "hyperparameters",
-    "SYSTEMS": "hyperparameters",
-    "Mistake": "common",
-    "Digits": "digits",
-    "load_digits": "digits",
-    "load_generator": "models",
-    "save_generator": "models",
-    "generate": "handwriting",
-    "write": "handwriting",
-    "imitate": "handwriting",
-    "walk": "handwriting",
-    "prepare": "handwriting",
-    "Trainer": "trainer",
-    "score": "scorecard",
-    "digit_picker": "widgets",
-    "drawing_pad": "widgets",
+_NAMES = {  # file -> the public names that live in it; it is imported when one is first used (PEP 562)
+    "common": "Mistake",
+    "digits": "Digits load_digits",
+    "handwriting": "generate write imitate walk prepare",
+    "hyperparameters": "Hyperparameters SYSTEMS",
+    "models": "load_generator save_generator",
+    "scorecard": "score",
+    "trainer": "Trainer",
+    "widgets": "digit_picker drawing_pad",
 }
+_HOME = {name: file for file, names in _NAMES.items() for name in names.split()}
 __all__ = list(_HOME)
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import functools
 import io
 import json
 import sys
@@ -27,11 +28,12 @@ def main():
 def parse(arguments):
     """The call that the arguments ask for, ready to be made. Raises `Mistake` in one line."""
     commands = {"train": train_from(preset(arguments)), "run": run, "generate": generate}
+    commands |= {"export": export, "score": score, "reader": reader}
     told = io.StringIO()
     try:
         with contextlib.redirect_stderr(told):
             return tyro.extras.subcommand_cli_from_dict(
-                commands | {"export": export, "score": score, "reader": reader},
+                {name: later(command) for name, command in commands.items()},
                 prog="digitgan",
                 description="Train, measure and play with generators of handwritten digits.",
                 args=arguments,
@@ -43,6 +45,16 @@ def parse(arguments):
             said = lines[: next((i for i, line in enumerate(lines) if line.startswith("──")), len(lines))]
             raise Mistake(" ".join(said) or told.getvalue()) from None
         raise
+
+
+def later(command):
+    """The same command to tyro, but calling it only gives the call, to be made when all arguments are read."""
+
+    @functools.wraps(command)
+    def put_off(*values, **named):
+        return functools.partial(command, *values, **named)
+
+    return put_off
 
 
 def preset(arguments):
@@ -74,23 +86,17 @@ def train_from(start):
             run_dir: Where to write; runs/<system>, or runs/<config's name>, if left out.
             data_dir: Where a data set other than the repository's MNIST lies.
         """
+        from .trainer import Trainer
 
-        def call():
-            from .trainer import Trainer
-
-            if resume and (hyperparameters != start or config or run_dir or system != "cdcgan"):
-                raise Mistake("--resume continues a run as it was asked for: leave out all flags but --data-dir")
-            name = config.stem if config else system
-            trainer = (
-                Trainer.resume(resume, data_dir)
-                if resume
-                else Trainer(hyperparameters, run_dir or Path("runs") / name, data_dir)
-            )
-            trainer.train()
-            print(f"epoch {len(trainer.history)} of {trainer.hyperparameters.epochs}; see {trainer.run_dir}")
-            return 130 if trainer.step < trainer.total else 0
-
-        return call
+        if resume and (hyperparameters != start or config or run_dir or system != "cdcgan"):
+            raise Mistake("--resume continues a run as it was asked for: leave out all flags but --data-dir")
+        if resume:
+            trainer = Trainer.resume(resume, data_dir)
+        else:
+            trainer = Trainer(hyperparameters, run_dir or Path("runs") / (config.stem if config else system), data_dir)
+        trainer.train()
+        print(f"epoch {len(trainer.history)} of {trainer.hyperparameters.epochs}; see {trainer.run_dir}")
+        return 130 if trainer.step < trainer.total else 0
 
     return train
 
@@ -110,24 +116,20 @@ def run(
     Args:
         notebook: The notebook.
         parameter: A parameter's name and its value, or several values; may be given several times.
-        output: Where the executed notebook goes, a folder for several; runs/<notebook> if left out.
+        output: Where the executed notebook goes, a folder for several; below runs/ if left out.
         jobs: How many to run at a time.
         in_place: Write it back into NOTEBOOK, as it is committed: without widget state.
     """
+    from .notebooks import execute, sweep
 
-    def call():
-        from .notebooks import execute, sweep
-
-        grid = {words[0]: words[1:] for words in parameter if len(words) > 1}
-        if len(grid) < len(parameter):
-            raise Mistake("-p: must be a name and its values, each name once, as in -p epochs 3")
-        if all(len(values) == 1 for values in grid.values()):
-            return execute(notebook, {name: value for name, (value,) in grid.items()}, output, in_place)
-        if in_place or jobs < 1:
-            raise Mistake(f"--jobs {jobs}, --in-place {in_place}: several values go to folders, 1 or more at a time")
-        return sweep(notebook, grid, output or Path("runs") / f"{notebook.stem}-sweep", jobs)
-
-    return call
+    grid = {words[0]: words[1:] for words in parameter if len(words) > 1}
+    if len(grid) < len(parameter):
+        raise Mistake("-p: must be a name and its values, each name once, as in -p epochs 3")
+    if all(len(values) == 1 for values in grid.values()):
+        return execute(notebook, {name: value for name, (value,) in grid.items()}, output, in_place)
+    if in_place or jobs < 1:
+        raise Mistake(f"--jobs {jobs}, --in-place {in_place}: several values go to folders, 1 or more at a time")
+    return sweep(notebook, grid, output or Path("runs") / f"{notebook.stem}-sweep", jobs)
 
 
 def generate(
@@ -146,16 +148,12 @@ def generate(
         inverted: Ink on white paper.
         seed: Of the handwriting; a new one each time if left out.
     """
+    check_number(number)  # before waiting for torch
+    from .handwriting import write
+    from .models import load_generator
 
-    def call():
-        check_number(number)  # before waiting for torch
-        from .handwriting import write
-        from .models import load_generator
-
-        digits = write(load_generator(generator), number, seed)
-        print(f"see {digits.save(out, strip=True, inverted=inverted)}")
-
-    return call
+    digits = write(load_generator(generator), number, seed)
+    print(f"see {digits.save(out, strip=True, inverted=inverted)}")
 
 
 def score(generator: Path | None = None, num: int = 10_000, seed: int = 0, teach: bool = False):
@@ -167,19 +165,16 @@ def score(generator: Path | None = None, num: int = 10_000, seed: int = 0, teach
         seed: Of their latents, and of the real digits in the floor.
         teach: Also train readers on 60,000 generated and on the real digits, a few minutes.
     """
+    from .models import load_generator
+    from .reader import READS
+    from .scorecard import score_generator
 
-    def call():
-        from .models import load_generator
-        from .scorecard import score_generator
-
-        if not 0 <= seed < 2**32:
-            raise Mistake(f"--seed {seed}: must be from 0 to {2**32 - 1}")
-        network = load_generator(generator)
-        if (dataset := network.hyperparameters.dataset) not in ("MNIST", "EMNIST", "QMNIST"):
-            raise Mistake(f"{generator}: trained on {dataset}, the reader reads the digits 0 to 9")
-        print(score_generator(network, num, seed, teach=teach))
-
-    return call
+    if not 0 <= seed < 2**32:
+        raise Mistake(f"--seed {seed}: must be from 0 to {2**32 - 1}")
+    network = load_generator(generator)
+    if (dataset := network.hyperparameters.dataset) not in READS:
+        raise Mistake(f"{generator}: trained on {dataset}, the reader reads the digits 0 to 9")
+    print(score_generator(network, num, seed, teach=teach))
 
 
 def export(out: Path, count: int = 60_000, test_count: int = 10_000, generator: Path | None = None, seed: int = 0):
@@ -192,21 +187,17 @@ def export(out: Path, count: int = 60_000, test_count: int = 10_000, generator: 
         generator: A generator.safetensors; the repository's own if left out.
         seed: Of the latents.
     """
+    if min(count, test_count) < 1:
+        raise Mistake(f"--count {count}, --test-count {test_count}: must be 1 or more")
+    from .digits import write_idx
+    from .handwriting import stream
+    from .models import load_generator
 
-    def call():
-        if min(count, test_count) < 1:
-            raise Mistake(f"--count {count}, --test-count {test_count}: must be 1 or more")
-        from .digits import write_idx
-        from .handwriting import stream
-        from .models import load_generator
-
-        network = load_generator(generator)
-        if not network.hyperparameters.conditional:
-            raise Mistake(f"{generator}: an unconditional generator's digits have no labels, a data set needs them")
-        write_idx(out, stream(network, count, seed), count, train=True)
-        print(f"see {write_idx(out, stream(network, test_count, seed + 1), test_count, train=False)}")
-
-    return call
+    network = load_generator(generator)
+    if not network.hyperparameters.conditional:
+        raise Mistake(f"{generator}: an unconditional generator's digits have no labels, a data set needs them")
+    write_idx(out, stream(network, count, seed), count, train=True)
+    print(f"see {write_idx(out, stream(network, test_count, seed ^ 1 << 31), test_count, train=False)}")
 
 
 def reader(out: Path = Path("runs/reader.safetensors"), epochs: int = 12, seed: int = 0):
@@ -217,10 +208,6 @@ def reader(out: Path = Path("runs/reader.safetensors"), epochs: int = 12, seed: 
         epochs: Passes over the 60,000 digits.
         seed: Of its weights and of the digits' order.
     """
+    from .reader import train_reader
 
-    def call():
-        from .reader import train_reader
-
-        print(json.dumps({"accuracy on 10,000 test digits": train_reader(out, epochs, seed), "see": str(out)}))
-
-    return call
+    print(json.dumps({"accuracy on 10,000 test digits": train_reader(out, epochs, seed), "see": str(out)}))

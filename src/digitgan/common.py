@@ -30,7 +30,10 @@ def short(value):
 
 def check_number(number):
     """A number as text. Raises `Mistake` unless it is made of digits and spaces, with one digit at least."""
-    text = str(number)
+    try:
+        text = str(number)
+    except ValueError:  # Python spells no integer of more than 4,300 digits
+        text = ""
     if not text.strip() or not set(text) <= set("0123456789 "):
         raise Mistake(f"number = {short(number)}: must be made of the digits 0 to 9 and spaces")
     return text
@@ -65,6 +68,12 @@ def write_table(path, rows):
     table.writeheader()
     table.writerows(rows)
     write_whole(path, text.getvalue().encode())
+
+
+def aligned(table):
+    """Rows of texts as lines of text, column below column."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in table)
 
 
 def complain(error, code):

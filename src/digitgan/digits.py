@@ -52,8 +52,6 @@ class Digits:
 
     def __getitem__(self, index):
         if isinstance(index, int | np.integer):
-            if not -len(self) <= index < len(self):
-                raise IndexError(f"digit {index} of {len(self)}")
             index = [index]
         return Digits(self.images[index], self.labels[index])
 
@@ -67,7 +65,7 @@ class Digits:
     def grid(self, columns=None, scale=2, inverted=False, captions=False):
         """The digits as one PIL image, row by row, each pixel `scale` pixels wide.
 
-        `columns` is 10 for up to 100 digits, else about the square root of their number.
+        `columns` is at most 10 for up to 100 digits, else about the square root of their number.
         `inverted` gives ink on white paper. `captions` writes each known label above its digit.
         """
         n = len(self)
@@ -194,7 +192,7 @@ def check_labels(labels, lowest=0):
 
 def _array(values, name):
     try:
-        return np.asarray(values.cpu() if hasattr(values, "cpu") else values)
+        return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
     except ValueError:  # lists of unequal lengths
         raise Mistake(f"{name} = {short(values)}: must be an array") from None
 

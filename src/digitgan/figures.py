@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image, ImageDraw, ImageFont
 
-from .common import write_whole
+from .common import whole_file
 from .models import input_shapes
 
 REAL, FAKE, INK = "#3b6ea5", "#d1603d", "#333333"
@@ -83,8 +83,6 @@ def png(figure, dpi=150):
 
 def progression_gif(frames, path, seconds=6.0):
     """Write progress pictures (paths `<epoch>.png`, in order) as a GIF of about `seconds` that rests on the last."""
-    if not frames:
-        return
     font, pages = ImageFont.load_default(size=16), []
     for frame in frames:
         picture = Image.open(frame).convert("L")
@@ -93,10 +91,9 @@ def progression_gif(frames, path, seconds=6.0):
         ImageDraw.Draw(page).text((6, 3), f"epoch {int(Path(frame).stem)}", fill=60, font=font)
         pages.append(np.asarray(page))
     each = max(60, min(500, 1000 * seconds / len(pages)))  # milliseconds
-    durations = [each] * (len(pages) - 1) + [2500]
-    file = io.BytesIO()
-    iio.imwrite(file, pages, extension=".gif", duration=durations if len(pages) > 1 else 2500, loop=0)
-    write_whole(path, file.getvalue())
+    durations = [each] * (len(pages) - 1) + [2500] if len(pages) > 1 else 2500
+    with whole_file(path) as file:
+        iio.imwrite(file, pages, extension=".gif", duration=durations, loop=0)
 
 
 def gif(path):
@@ -116,8 +113,7 @@ def network_stages(net, x, text):
             x = layer(x)
             name = type(layer).__name__.removesuffix("2d").removesuffix("1d")
             if hasattr(layer, "kernel_size"):
-                stride = layer.stride if isinstance(layer.stride, int) else layer.stride[0]
-                kernel = layer.kernel_size if isinstance(layer.kernel_size, int) else layer.kernel_size[0]
+                kernel, stride = np.max(layer.kernel_size), np.max(layer.stride)  # plain numbers, or (down, across)
                 name += f" {kernel}×{kernel}" + (f" /{stride}" if stride > 1 else "")
             flat = x.ndim == 2 and "Flatten" in name
             if "Flatten" in name or "flatten" in name:
@@ -176,8 +172,7 @@ def _draw_stages(axes, stages, colour, digit):
         right = left + width + 0.08 * len(sheets) + 0.12
         left += max(width + 0.08 * len(sheets), 1.2) + 0.7
         if i + 1 < len(stages):
-            axes.annotate(
-                "", (left - 0.15, 0), (right, 0), arrowprops={"arrowstyle": "->", "color": "#999999", "lw": 0.8}
-            )
+            arrow = {"arrowstyle": "->", "color": "#999999", "lw": 0.8}
+            axes.annotate("", (left - 0.15, 0), (right, 0), arrowprops=arrow)
     axes.set(xlim=(-0.2, max(12.2, left)), ylim=(-3.3, 1.8), aspect="equal")
     axes.axis("off")

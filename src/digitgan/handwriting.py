@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch.nn.functional import avg_pool2d, pad
 
 from .common import Mistake, check_number, short
@@ -72,8 +72,10 @@ def random_source(seed=None):
     source = torch.Generator()
     if seed is None:
         source.seed()
-    elif type(seed) is int and 0 <= seed < 2**32:  # as many bits as torch's generator takes
-        source.manual_seed(seed)
+    elif (
+        type(seed) is not bool and isinstance(seed, int | np.integer) and 0 <= seed < 2**32
+    ):  # as many bits as torch's generator takes
+        source.manual_seed(int(seed))
     else:
         raise Mistake(f"seed = {short(seed)}: must be a whole number from 0 to {2**32 - 1}")
     return source
@@ -103,7 +105,7 @@ def walk(generator, label, steps=48, seed=None, stops=4):
     shorter latents than any that training has seen.
     """
     _must_be_conditional(generator)
-    if min(steps, stops) < 1 or not {type(steps), type(stops)} <= {int}:
+    if not {type(steps), type(stops)} <= {int} or min(steps, stops) < 1:
         raise Mistake(f"steps = {steps!r}, stops = {stops!r}: must be whole numbers, 1 or more")
     anchors = draw_latents(stops, generator.hyperparameters.z_dim, seed)
     at = torch.arange(steps) * stops / steps  # 0 <= at < stops
@@ -124,10 +126,9 @@ def imitate(generator, digits, seed=0, starts=8, steps=60, progress=None):
     Raises `Mistake` where there are no digits or one has no label.
     """
     _must_be_conditional(generator)
-    if not len(digits) or (digits.labels < 0).any():
-        raise Mistake(
-            f"{(digits.labels < 0).sum()} of {len(digits)} digits without label: must be 1 or more, all with labels"
-        )
+    unlabelled = (digits.labels < 0).sum()
+    if unlabelled or not len(digits):
+        raise Mistake(f"{unlabelled} of {len(digits)} digits without label: must be 1 or more, all with labels")
     z_dim, device = generator.hyperparameters.z_dim, next(generator.parameters()).device
     target = torch.from_numpy(digits.images).float() / 255  # (n, 28, 28)
     labels = torch.from_numpy(digits.labels)
@@ -188,8 +189,12 @@ def prepare(picture, label=-1):
     try:
         image = picture if isinstance(picture, Image.Image) else None
         if image is None:
-            image = Image.open(picture) if isinstance(picture, str | Path) else Image.fromarray(np.asarray(picture))
-        if "A" in image.getbands():  # what is transparent is paper
+            grey = None if isinstance(picture, str | Path) else np.asarray(picture)
+            if grey is not None and grey.dtype.kind == "f":  # 0..1, say
+                grey = np.uint8(255 * (grey - grey.min()) / max(np.ptp(grey), 1e-9))
+            image = Image.open(picture) if grey is None else Image.fromarray(grey)
+        image = ImageOps.exif_transpose(image)  # telephones lay pictures on their side
+        if image.has_transparency_data:  # what is transparent is paper
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
         image = image.convert("L")
         image.thumbnail((1000, 1000))

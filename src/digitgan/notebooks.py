@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 import papermill
 
-from .common import Mistake, complain, write_table, write_whole
+from .common import Mistake, aligned, complain, write_table, write_whole
 
 FIGURES = ("read_as_asked", "fid", "precision", "recall", "classes", "evenness")  # of a scorecard, in a sweep's table
 
@@ -87,7 +87,7 @@ def sweep(notebook, grid, folder, jobs=1):
     has_run_dir = "run_dir" in papermill.inspect_notebook(str(notebook))
 
     def one(values):
-        place = (folder / ",".join(f"{name}={value}" for name, value in values.items())).absolute()
+        place = folder.absolute() / ",".join(f"{name}={value}" for name, value in values.items()).replace("/", "_")
         done, partial = place / notebook.name, place / f"unfinished-{notebook.name}"
         if done.is_file():
             return place, "done before"
@@ -107,14 +107,6 @@ def sweep(notebook, grid, folder, jobs=1):
             rows.append(values | {name: card.get(name) for name in FIGURES} | {"status": status, "folder": place.name})
             print(", ".join(f"{name} = {value}" for name, value in values.items()), "-", status, flush=True)
     write_table(folder / "table.csv", rows)
-    print("\n" + as_text(rows) + f"\nsee {folder / 'table.csv'}")
+    cells = [["" if v is None else f"{v:.4g}" if type(v) is float else str(v) for v in row.values()] for row in rows]
+    print(f"\n{aligned([list(rows[0]), *cells])}\nsee {folder / 'table.csv'}")
     return int(any(row["status"].startswith("failed") for row in rows))
-
-
-def as_text(rows):
-    """A list of dicts with the same keys as lines of aligned text."""
-    texts = [list(rows[0])] + [
-        ["" if v is None else f"{v:.4g}" if type(v) is float else str(v) for v in r.values()] for r in rows
-    ]
-    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-    return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in texts)

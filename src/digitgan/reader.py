@@ -13,15 +13,11 @@ from .digits import load_digits
 from .models import computes_bf16, load_network
 
 READER = ASSET / "reader.safetensors"
+READS = "MNIST", "EMNIST", "QMNIST"  # sets of the digits 0 to 9, as we write them
 
 
 class Reader(nn.Module):
-    """A small classifier of digits: uint8 (B, 28, 28) or (B, 1, 28, 28) -> 128 features a digit (B, 128).
-
-    `num_features` is what torchmetrics asks of a network whose features it compares.
-    """
-
-    num_features = 128
+    """A small classifier of digits: uint8 (B, 28, 28) or (B, 1, 28, 28) -> 128 features a digit (B, 128)."""
 
     def __init__(self):
         super().__init__()
@@ -29,9 +25,9 @@ class Reader(nn.Module):
             *self._block(1, 32, stride=2),  # (B, 32, 14, 14)
             *self._block(32, 64), nn.MaxPool2d(2),  # (B, 64, 7, 7)
             *self._block(64, 128), *self._block(128, 128), nn.MaxPool2d(2),  # (B, 128, 3, 3)
-            nn.Flatten(), nn.Dropout(0.3), nn.Linear(128 * 3 * 3, self.num_features), nn.ReLU(),  # (B, 128)
+            nn.Flatten(), nn.Dropout(0.3), nn.Linear(128 * 3 * 3, 128), nn.ReLU(),  # (B, 128)
         )  # fmt: skip
-        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(self.num_features, 10))
+        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(128, 10))
 
     @staticmethod
     def _block(inputs, outputs, stride=1):
@@ -72,7 +68,7 @@ def fit_reader(digits, test, epochs, seed=0, quiet=False):
     Adam with a one-cycle schedule; digits shifted by up to two pixels each way.
     """
     images, labels = torch.from_numpy(digits.images), torch.from_numpy(digits.labels)
-    batch_size, steps = 100, len(digits) // 100
+    batch_size, steps = 100, -(-len(digits) // 100)
     bf16 = computes_bf16(torch.device("cpu"))
     with torch.random.fork_rng():
         torch.manual_seed(seed)

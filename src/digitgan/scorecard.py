@@ -19,7 +19,7 @@ from scipy.stats import rankdata
 from torch import nn
 
 from . import handwriting
-from .common import Mistake
+from .common import Mistake, aligned
 from .digits import Digits, load_digits
 from .handwriting import MOMENTS, generate, moments
 from .reader import Reader, fit_reader, load_reader
@@ -104,10 +104,7 @@ class Scorecard:
         return f"Both against {self.reals:,} real test digits; as for distances, it is these that are real."
 
     def __str__(self):
-        table = [self._head(), *self.rows()]
-        widths = [max(len(row[i]) for row in table) for i in range(5)]
-        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
-        return "\n".join([*lines, self._note()])
+        return f"{aligned([self._head(), *self.rows()])}\n{self._note()}"
 
     def _repr_html_(self):
         head = "".join(f"<th>{html.escape(cell)}</th>" for cell in self._head())
@@ -146,26 +143,23 @@ def score(fake, real=None, reader=None, seed=0, hands=None, taught=None):
         raise Mistake(f"{fewest} generated or real digits: must be 100 or more of each")
     known = _known(real, reader, len(fake))
     distance, index = _nearest(fake, known.train)
-    closest = np.argsort(distance)[:10]
-    away = _away(real, reader, len(fake))
-    close = np.quantile(away, 0.01)
+    closest, close = np.argsort(distance)[:10], np.quantile(known.away, 0.01)
+
+    def card(figures, distance, rows, lesson, **more):
+        return Scorecard(
+            **figures,
+            nearest=float(np.median(distance)),
+            copies=float((distance < close).mean()),
+            one_hand=None if rows is None else one_hand(rows),
+            classification_accuracy=None if lesson is None else fit_reader(lesson, known.real, 2, seed, quiet=True)[1],
+            **more,
+        )
+
     strangers = None if hands is None else _rows_of_strangers(known.train, len(hands) // 10, seed)
-    pupils = taught, None if taught is None else known.train[: len(taught)]
-    learned = [None if digits is None else fit_reader(digits, known.real, 2, seed, quiet=True)[1] for digits in pupils]
-    floor = Scorecard(
-        **_floor(real, reader, len(fake), seed),
-        **_copies(away, close),
-        one_hand=None if hands is None else one_hand(strangers),
-        classification_accuracy=learned[1],
-    )
-    return Scorecard(
-        **_compare(fake, known, seed),
-        **_copies(distance, close),
-        one_hand=None if hands is None else one_hand(hands),
-        classification_accuracy=learned[0],
-        pairs=fake[closest] + known.train[index[closest]],
-        floor=floor,
-    )
+    lesson = None if taught is None else known.train[: len(taught)]
+    floor = card(_floor(real, reader, len(fake), seed), known.away, strangers, lesson)
+    pairs = fake[closest] + known.train[index[closest]]
+    return card(_compare(fake, known, seed), distance, hands, taught, pairs=pairs, floor=floor)
 
 
 class _Known(NamedTuple):
@@ -175,6 +169,7 @@ class _Known(NamedTuple):
     train: Digits
     reader: Reader
     features: torch.Tensor
+    away: np.ndarray  # distances of `count` of the real digits to the nearest training digits
 
 
 @functools.lru_cache(1)  # one judge, many scorecards
@@ -184,14 +179,7 @@ def _known(real, reader, count):
         real = real[np.linspace(0, len(real) - 1, min(count, len(real))).astype(int)]
     reader = load_reader() if reader is None else reader
     train = load_digits(train=True)
-    return _Known(real, train, reader, reader.features(real))
-
-
-@functools.lru_cache(1)
-def _away(real, reader, count):
-    """Distances of as many real digits to the training digits."""
-    known = _known(real, reader, count)
-    return _nearest(known.real[:count], known.train)[0]
+    return _Known(real, train, reader, reader.features(real), _nearest(real[:count], train)[0])
 
 
 @functools.lru_cache(1)
@@ -199,10 +187,6 @@ def _floor(real, reader, count, seed):
     known = _known(real, reader, count)
     some = np.random.default_rng(seed).choice(len(known.train), min(count, len(known.train)), replace=False)
     return _compare(known.train[some], known, seed)
-
-
-def _copies(distance, close):
-    return {"nearest": float(np.median(distance)), "copies": float((distance < close).mean())}
 
 
 def score_generator(generator, num=10_000, seed=0, reader=None, teach=False):
@@ -258,9 +242,10 @@ def _compare(fake, known, seed):
     from torchmetrics.image.kid import KernelInceptionDistance
 
     reader, real_features = known.reader, known.features
-    features, width = reader.features(fake), reader.num_features
-    with warnings.catch_warnings(action="ignore"):  # that it keeps all features
-        kid = KernelInceptionDistance(feature=_Features(width), subset_size=min(1000, len(fake), len(real_features)))
+    features = reader.features(fake)
+    with warnings.catch_warnings():  # that it keeps all features
+        warnings.simplefilter("ignore")
+        kid = KernelInceptionDistance(feature=nn.Identity(), subset_size=min(1000, len(fake), len(real_features)))
     kid.update(real_features, real=True), kid.update(features, real=False)
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # of its subsets
@@ -292,14 +277,8 @@ def frechet_distance(features, real_features):
     """FID between two sets of a reader's features (N, 128), (M, 128)."""
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-    fid = FrechetInceptionDistance(feature=_Features(features.shape[1]))
+    identity = nn.Identity()  # features are handed over: computed once, they serve every figure
+    identity.num_features = features.shape[1]
+    fid = FrechetInceptionDistance(feature=identity)
     fid.update(real_features, real=True), fid.update(features, real=False)
     return float(fid.compute())
-
-
-class _Features(nn.Identity):
-    """Tells torchmetrics that it is handed features: computed once, they serve every figure."""
-
-    def __init__(self, num_features):
-        super().__init__()
-        self.num_features = num_features

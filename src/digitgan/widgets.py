@@ -22,7 +22,7 @@ from .digits import Digits
 from .figures import png, training_view
 from .handwriting import draw_latents, generate, imitate, prepare, style_directions, write
 from .models import load_generator
-from .reader import load_reader
+from .reader import READS, load_reader
 
 
 class Picture(w.Image):
@@ -81,7 +81,7 @@ class DigitPicker(Panel):
         self.save = w.Button(description="save as PNG", icon="download", tooltip="save what is shown")
         self.save_gif = w.Button(description="save as GIF", icon="film", tooltip="save it digit by digit")
         for control in (self.digit, self.number, self.hand, self.count, self.neatness, self.look, *self.style.values()):
-            control.observe(self._changed, "value")
+            control.observe(self.show, "value")
         self.again.on_click(lambda _: self._draw())
         for button, kind in ((self.save, "png"), (self.save_gif, "gif")):
             button.on_click(lambda _, kind=kind: self._save(kind))
@@ -97,7 +97,7 @@ class DigitPicker(Panel):
         self.children = [self.digit, *rows, self.image, self.status]
         self.show()
 
-    def show(self):
+    def show(self, _=None):
         """Write the number in the present hand, or, where there is none, the digit in as many hands as asked for."""
         with self._telling():
             z = draw_latents(self.count.max, self.generator.hyperparameters.z_dim, self.hand.value)
@@ -117,17 +117,15 @@ class DigitPicker(Panel):
                 self.layout_shown = {"scale": 4, "inverted": paper}
             name = number.replace(" ", "-")[:40] or f"{digit}-{count}"
             settings = "".join(f"-{slider.value:g}" for slider in (self.neatness, *self.style.values()))
+            settings += "" if paper else "-inverted"
             self.name, self.status.value = f"{name}-hand{self.hand.value}{settings}", ""
             self._picture(self.digits, **self.layout_shown)
 
-    def _changed(self, _):
-        self.show()
-
     def _draw(self):
         number = len(self.hand.options)
-        self.hand.unobserve(self._changed, "value")  # new options choose the first: not to be shown
+        self.hand.unobserve(self.show, "value")  # new options choose the first: not to be shown
         self.hand.options = [*self.hand.options, (f"hand {number}", number)]
-        self.hand.observe(self._changed, "value")
+        self.hand.observe(self.show, "value")
         self.hand.value = number
 
     def _save(self, kind):
@@ -219,8 +217,7 @@ def drawing_pad(generator=None):
 
     generator: a trained, conditional one (the repository's own if None).
     """
-    generator = load_generator() if generator is None else generator
-    return DrawingPad(generator, load_reader())
+    return DrawingPad(load_generator() if generator is None else generator, load_reader())
 
 
 class StopButton(anywidget.AnyWidget):
@@ -251,7 +248,7 @@ def live_view():
     def update(trainer):
         nonlocal shown
         some, quality = trainer.test(num=500), ""
-        if (some.labels >= 0).all():
+        if (some.labels >= 0).all() and trainer.hyperparameters.dataset in READS:
             quality = f", {(reader.read(some) == some.labels).mean():.0%} of 500 digits read as asked"
         title = f"epoch {len(trainer.history)} of {trainer.hyperparameters.epochs}{quality}"
         picture = Image(png(training_view(trainer.progress(), trainer.history, title)), width=820)
