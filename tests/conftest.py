@@ -1,12 +1,15 @@
 """What several tests stand on: real digits, and one small finished run."""
 
 import csv
+import os
 
 import pytest
 import torch
 
 from digitgan import Hyperparameters, Trainer, load_digits
 from digitgan.common import ASSET, write_table
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start: two tests run at a time
 
 
 @pytest.fixture(autouse=True)
