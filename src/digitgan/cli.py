@@ -27,13 +27,12 @@ def main():
 
 def parse(arguments):
     """The call that the arguments ask for, ready to be made. Raises `Mistake` in one line."""
-    commands = {"train": train_from(preset(arguments)), "run": run, "generate": generate}
-    commands |= {"export": export, "score": score, "reader": reader}
+    commands = train_from(preset(arguments)), run, generate, export, score, reader
     told = io.StringIO()
     try:
         with contextlib.redirect_stderr(told):
             return tyro.extras.subcommand_cli_from_dict(
-                {name: later(command) for name, command in commands.items()},
+                {command.__name__: later(command) for command in commands},
                 prog="digitgan",
                 description="Train, measure and play with generators of handwritten digits.",
                 args=arguments,

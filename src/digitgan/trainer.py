@@ -87,9 +87,8 @@ class Trainer:
             with runfolder.lock(self.run_dir) if main else contextlib.nullcontext() as self.held:
                 return self._train(callback)
         except OSError as error:
-            if error.filename and not Path(error.filename).resolve().is_relative_to(
-                self.run_dir.resolve()
-            ):  # a callback's
+            path = Path(error.filename or self.run_dir).resolve()
+            if not path.is_relative_to(self.run_dir.resolve()):  # a callback's
                 raise
             reason = f"cannot be written ({error.strerror or error}); training stopped at step {self.step:,}"
             raise Mistake(f"{self.run_dir}: {reason}, train() continues from the last checkpoint there") from None
