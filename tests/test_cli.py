@@ -72,6 +72,8 @@ def test_generate(cli):
         (("run", "file", "-p", "a", "1"), "file: not a notebook"),
         (("run", "n.ipynb", "-p", "a", "1", "-p", "a", "2"), "each name once"),
         (("train", "--resume", "runs/x", "--system", "dcgan"), "--resume"),
+        (("train", "--resume", "runs/x", "--epochs", "16"), "--resume"),  # though that is the default
+        (("train", "--resume", "runs/x", "--run-dir", "y"), "--resume"),
         (("generate", "1", "--seed", "-1"), "seed = -1"),
         (("score", "--seed", "-1"), "--seed -1"),
         (("reader", "--epochs", "0"), "epochs = 0"),

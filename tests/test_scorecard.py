@@ -61,4 +61,5 @@ def test_one_hand_is_seen_and_strangers_are_told_apart(test_digits):
 def test_classification_accuracy_is_that_of_a_reader_taught_by_the_digits(train_digits, test_digits):
     liar = Digits(train_digits.images[:1950], (train_digits.labels[:1950] + 1) % 10)
     card = score(test_digits[:200], test_digits[:500], taught=liar)
+    assert f"({len(liar):,} digits)" in str(card)
     assert card.classification_accuracy < 0.1 and card.floor.classification_accuracy > 0.7

@@ -149,6 +149,31 @@ def test_one_pass_of_d_gives_the_slopes_of_two(tiny, tmp_path, train_digits):
             assert torch.allclose(ours.grad, theirs.grad, rtol=1e-3, atol=1e-6)
 
 
+def test_shifts_move_what_d_sees_alike_and_not_what_g_draws(tiny, tmp_path, train_digits):
+    x, y = (torch.from_numpy(part[:32]) for part in (train_digits.images, train_digits.labels))
+    found = set()
+    for seed in range(8):
+        hp = tiny.replace(shift=1, precision="fp32", gamma=0.0, updates="simultaneous", objective="relativistic")
+        trainer, seen = Trainer(hp, tmp_path), []
+        trainer.total = 100
+        generator, discriminator = copy.deepcopy((trainer.generator, trainer.discriminator))
+        trainer.discriminator.net.register_forward_pre_hook(lambda _, batch, seen=seen: seen.append(batch[0].detach()))
+        torch.manual_seed(seed)
+        trainer._train_step(x, y)
+        torch.manual_seed(seed)
+        real, fake = from_pixels(x), generator(torch.randn(32, hp.z_dim), y)
+        moves = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if torch.equal(real.roll((i, j), (2, 3)), seen[0])]
+        assert len(moves) == 1
+        moved = fake.roll(moves[0], (2, 3))
+        assert torch.allclose(moved, seen[1], atol=1e-6)
+        loss = OBJECTIVES["relativistic"][1](discriminator(seen[0], y), discriminator(moved, y))
+        loss.backward()
+        for ours, theirs in zip(trainer.generator.parameters(), generator.parameters(), strict=True):
+            assert torch.allclose(ours.grad, theirs.grad, rtol=1e-3, atol=1e-6)
+        found.add(moves[0])
+    assert len(found) > 2
+
+
 def test_a_discriminator_that_must_classify_learns_to(tiny, tmp_path, train_digits):
     """Without the term its projections know nothing of real digits' labels after so few steps."""
     shares = []

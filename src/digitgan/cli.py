@@ -61,7 +61,11 @@ def preset(arguments):
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--system", nargs="?")
     parser.add_argument("--config", nargs="?")
-    known, _ = parser.parse_known_args(arguments)
+    parser.add_argument("--resume", nargs="?")
+    parser.add_argument("--data-dir", "--data_dir", nargs="?")
+    known, others = parser.parse_known_args(arguments)
+    if known.resume and (known.config or known.system or others != ["train"]):
+        raise Mistake("--resume continues a run as it was asked for: leave out all flags but --data-dir")
     if known.config and known.system:
         raise Mistake("--system and --config: give one of them")
     return Hyperparameters.from_json(known.config) if known.config else system(known.system or "cdcgan")
@@ -87,8 +91,6 @@ def train_from(start):
         """
         from .trainer import Trainer
 
-        if resume and (hyperparameters != start or config or run_dir or system != "cdcgan"):
-            raise Mistake("--resume continues a run as it was asked for: leave out all flags but --data-dir")
         if resume:
             trainer = Trainer.resume(resume, data_dir)
         else:

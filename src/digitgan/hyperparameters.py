@@ -71,6 +71,10 @@ class Hyperparameters:
     """Bound of the discriminator's weights after each of its steps, the first way to bound its slopes
     (arXiv 1701.07875); 0 for none."""
 
+    shift: int = 0
+    """Pixels by which what D sees is shifted at most, up or down and left or right, real and generated digits of a step
+    alike: D cannot learn the training digits by heart, and G is not taught to shift (arXiv 2006.10738)."""
+
     # ---- optimiser ----
     epochs: int = 16
     """Passes of `limit` digits; 0 gives the untrained networks."""
@@ -187,6 +191,7 @@ def _between(least, most):
 
 RULES = [  # field names, the rule in words, the rule
     (("epochs", "seed", "keep_every"), *_between(0, 2**31 - 1)),
+    (("shift",), *_between(0, 14)),
     (("limit", "penalty_every"), *_between(1, 2**31 - 1)),
     (("z_dim", "embedding_dim"), *_between(1, 4096)),
     (("generator_steps",), *_between(1, 100)),

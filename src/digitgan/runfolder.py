@@ -43,6 +43,7 @@ def claim(folder, hyperparameters):
     if path.is_file():
         _refuse_others(folder, vars(Hyperparameters.from_json(path)), hyperparameters)
     else:
+        load_checkpoint(folder, hyperparameters)  # one without its hyperparameters.json may be of another run
         write_whole(path, hyperparameters.to_json().encode())
 
 

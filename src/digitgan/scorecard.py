@@ -60,6 +60,7 @@ class Scorecard:
     pairs: Digits | None = dataclasses.field(default=None, repr=False)
     one_hand: tuple | None = None
     classification_accuracy: float | None = None
+    taught: int = 0
     floor: "Scorecard | None" = dataclasses.field(default=None, repr=False)
 
     ROWS = (
@@ -72,7 +73,7 @@ class Scorecard:
         ("coverage", f"coverage (k = {NEIGHBOURS})", "{:.3f}", "higher"),
         ("classes", "digits that appear", "{} of 10", "higher"),
         ("evenness", "evenness of their shares", "{:.3f}", "higher"),
-        ("classification_accuracy", f"classification accuracy score ({TAUGHT:,} digits)", "{:.2%}", "higher"),
+        ("classification_accuracy", "classification accuracy score ({self.taught:,} digits)", "{:.2%}", "higher"),
         ("nearest", "distance to the nearest training digit", "{:.2f}", "as real"),
         ("copies", "nearer to one than 99 % of real digits", "{:.2%}", "1 % or less"),
     )
@@ -84,7 +85,7 @@ class Scorecard:
             if value is not None or name == "read_as_asked":
                 told = ("–" if v is None else form.format(v) for v in (value, real))
                 near = {"higher": (value, real), "lower": (real, value)}.get(better) if name != "kid" else None
-                yield title, *told, better, "" if not near or None in near else _bar(*near)
+                yield title.format(self=self), *told, better, "" if not near or None in near else _bar(*near)
         for i, name in enumerate(MOMENTS if self.one_hand else ()):
             told = [f"{card.one_hand[i]:.2f}" if card and card.one_hand else "–" for card in (self, self.floor)]
             yield f"one hand: rank correlation of {name}", *told, "higher", _bar(self.one_hand[i], 1)
@@ -141,25 +142,27 @@ def score(fake, real=None, reader=None, seed=0, hands=None, taught=None):
     """
     if (fewest := min(len(fake), len(fake if real is None else real))) < 100:
         raise Mistake(f"{fewest} generated or real digits: must be 100 or more of each")
+    agreement = None if hands is None else one_hand(hands)
     known = _known(real, reader, len(fake))
     distance, index = _nearest(fake, known.train)
     closest, close = np.argsort(distance)[:10], np.quantile(known.away, 0.01)
 
-    def card(figures, distance, rows, lesson, **more):
+    def card(figures, distance, agreement, lesson, **more):
         return Scorecard(
             **figures,
             nearest=float(np.median(distance)),
             copies=float((distance < close).mean()),
-            one_hand=None if rows is None else one_hand(rows),
+            one_hand=agreement,
+            taught=0 if lesson is None else len(lesson),
             classification_accuracy=None if lesson is None else fit_reader(lesson, known.real, 2, seed, quiet=True)[1],
             **more,
         )
 
-    strangers = None if hands is None else _rows_of_strangers(known.train, len(hands) // 10, seed)
+    strangers = None if hands is None else one_hand(_rows_of_strangers(known.train, len(hands) // 10, seed))
     lesson = None if taught is None else known.train[: len(taught)]
     floor = card(_floor(real, reader, len(fake), seed), known.away, strangers, lesson)
     pairs = fake[closest] + known.train[index[closest]]
-    return card(_compare(fake, known, seed), distance, hands, taught, pairs=pairs, floor=floor)
+    return card(_compare(fake, known, seed), distance, agreement, taught, pairs=pairs, floor=floor)
 
 
 class _Known(NamedTuple):

@@ -101,7 +101,7 @@ class Trainer:
         per_epoch = min(hp.limit, len(digits)) // self.batch_size  # steps
         self.total, self.stopping, order = per_epoch * hp.epochs, False, None
         found = self._load_checkpoint()
-        if self._mean(torch.tensor(float(self.step), device=self.device)) != self.step:
+        if self._means(self.step) != self.step:
             raise Mistake(f"{self.run_dir}: must be one folder for all processes, they find other checkpoints there")
         self.discriminator.requires_grad_(True)  # an interrupt may have left it frozen
         if not found:
@@ -113,7 +113,7 @@ class Trainer:
                 self._record(callback)
             elif callback:
                 callback(self)
-            while self.step < self.total and not self._mean(torch.tensor(float(self.stopping), device=self.device)):
+            while self.step < self.total and not self._means(self.stopping):
                 epoch, place = divmod(self.step, per_epoch)
                 if place == 0 or order is None:  # the epoch's shuffle
                     order = torch.randperm(len(digits), generator=torch.Generator().manual_seed(self._seed(epoch, 1)))
@@ -125,7 +125,7 @@ class Trainer:
                 logged = self._train_step(x, y)
                 wall, cpu = time.perf_counter() - clock[0], time.process_time() - clock[1]
                 cpu *= self.accelerator.num_processes  # of all of them
-                self.sums += self._mean(torch.tensor([*logged, wall, cpu], device=self.device)).cpu()
+                self.sums += self._means(*logged, wall, cpu)
                 self.step += 1
                 bar.update()
                 if self.step % CHECK_EVERY == 0 or self.step % per_epoch == 0:
@@ -148,8 +148,7 @@ class Trainer:
         """One update of each network, on real pixels x (B, 28, 28) with labels y (B,); gives what is logged."""
         hp = self.hyperparameters
         discriminator_loss, generator_loss = OBJECTIVES[hp.objective]
-        progress = self.step / self.total if hp.schedule == "cosine" else 0.0
-        falling = (1 + math.cos(math.pi * progress)) / 2  # from 1 to 0 over the run
+        falling = (1 + math.cos(math.pi * self.step / self.total)) / 2 if hp.schedule == "cosine" else 1.0  # to 0
         gamma = hp.gamma_end + (hp.gamma - hp.gamma_end) * falling if hp.gamma else 0.0
         classify = hp.classify_end + (hp.classify - hp.classify_end) * falling
         x = from_pixels(x, hp.real_range)  # (B, 1, 28, 28)
@@ -161,20 +160,21 @@ class Trainer:
             with torch.set_grad_enabled(simultaneous):
                 made = self.generator(self._draw(torch.randn, hp.z_dim), y)
             fake = made.detach().float().requires_grad_(simultaneous)
-            (real_logits, classes), (fake_logits, _) = self.discriminator.judge(x, y), self.discriminator.judge(fake, y)
+            real, seen = self._shifted(x, fake)
+            (real_logits, classes), (fake_logits, _) = (self.discriminator.judge(batch, y) for batch in (real, seen))
         extra = classify * cross_entropy(classes, y) if hp.classify else 0.0
         if hp.separate_steps:  # a logit of infinity adds nothing to the loss
             infinity = torch.full_like(real_logits, torch.inf)
             real_loss = discriminator_loss(real_logits, -infinity)
             self._update(self.d_optimizer, real_loss + extra, hp.discriminator_lr * falling)
             with self._autocast():
-                fake_logits = self.discriminator(fake, y)
+                fake_logits = self.discriminator(seen, y)
             d_loss, extra = discriminator_loss(infinity, fake_logits) + real_loss.detach(), 0.0
         else:
             d_loss = discriminator_loss(real_logits, fake_logits)
         penalty = torch.zeros(())
         if gamma and self.step % hp.penalty_every == 0:  # in float32: it is a difference of small numbers
-            penalty = PENALTIES[hp.penalty](self.discriminator, x, fake, y, self._draw(torch.rand, 1, 1, 1))
+            penalty = PENALTIES[hp.penalty](self.discriminator, real, seen, y, self._draw(torch.rand, 1, 1, 1))
             extra = extra + gamma * hp.penalty_every * penalty
         self._update(self.d_optimizer, d_loss + extra, hp.discriminator_lr * falling)
         if hp.clip:
@@ -193,9 +193,10 @@ class Trainer:
             self.discriminator.requires_grad_(False)
             for _ in range(hp.generator_steps):
                 with self._autocast():
+                    real, seen = self._shifted(x, self.generator(self._draw(torch.randn, hp.z_dim), y))
                     with torch.no_grad():  # only pairs need the real digits again
-                        real_again = self.discriminator(x, y) if hp.objective == "relativistic" else None
-                    fake_again = self.discriminator(self.generator(self._draw(torch.randn, hp.z_dim), y), y)
+                        real_again = self.discriminator(real, y) if hp.objective == "relativistic" else None
+                    fake_again = self.discriminator(seen, y)
                 g_loss = generator_loss(real_again, fake_again)
                 self._update(self.g_optimizer, g_loss, hp.generator_lr * falling)
             self.discriminator.requires_grad_(True)
@@ -229,6 +230,13 @@ class Trainer:
     def _share(self, batch):
         return batch[self.accelerator.process_index :: self.accelerator.num_processes]
 
+    def _shifted(self, *batches):
+        """Batches (B, 1, 28, 28), all of them moved alike by at most `shift` pixels."""
+        if not (most := self.hyperparameters.shift):
+            return batches
+        down_and_right = torch.randint(-most, most + 1, (2,)).tolist()
+        return [batch.roll(down_and_right, (2, 3)) for batch in batches]
+
     def _mean(self, values):
         """The mean of a tensor over all processes."""
         if self.accelerator.num_processes == 1:
@@ -238,6 +246,10 @@ class Trainer:
         except RuntimeError as error:
             reason = f"another process of this run has ended ({str(error).splitlines()[0]}): training stopped"
             raise Mistake(f"{reason}; started again, it continues from {self.run_dir}'s last checkpoint") from None
+
+    def _means(self, *numbers):
+        """The means of some numbers over all processes, on the CPU."""
+        return self._mean(torch.tensor(numbers, dtype=torch.float32, device=self.device)).cpu()
 
     def _seed(self, position, stream=0):
         """The seed of a step (stream 0) or of an epoch's shuffle (stream 1), the same in all processes."""
