@@ -16,16 +16,16 @@ lab: .venv/ready      ## open JupyterLab on main.ipynb
 	$(BIN)/jupyter lab notebooks/main.ipynb
 app: .venv/ready      ## the picker and the drawing pad as a web page, on this machine only
 	$(BIN)/voila notebooks/handwriting.ipynb --Voila.ip=127.0.0.1
-pretrained: .venv/ready      ## train the shipped generator (40 minutes; stopped, it continues)
-	OMP_NUM_THREADS=1 $(BIN)/digitgan train --epochs 90 --run-dir runs/pretrained
+pretrained: .venv/ready      ## train the shipped generator (40 to 60 minutes on one core; stopped, it continues)
+	OMP_NUM_THREADS=1 $(BIN)/digitgan train --epochs 60 --z-dim 64 --shift 1 --gamma-end 0.03 --classify-end 0.03 --run-dir runs/pretrained
 	cp runs/pretrained/generator.safetensors asset/pretrained/cdcgan.safetensors
-assets: pretrained      ## make anew the committed notebooks, generators and pictures (3 hours; wants Chromium)
+assets: pretrained      ## make anew the committed notebooks, generators and pictures (6 hours; wants Chromium)
 	rm -rf runs/main && $(BIN)/digitgan run notebooks/main.ipynb --in-place
 	cp runs/main/progression.gif asset/
 	$(BIN)/python -m pytest tests/test_browser.py -n 0 --screenshots runs/screenshots && cp runs/screenshots/picker.png runs/screenshots/pad.png asset/
 	rm -rf runs/compare && $(BIN)/digitgan run notebooks/compare.ipynb --in-place
 	cp runs/compare/compare.png runs/compare/compare.gif runs/compare/pipeline.png asset/
-	rm -rf runs/recipe && $(BIN)/digitgan run notebooks/recipe.ipynb -p measure True
+	rm -rf runs/recipe && $(BIN)/digitgan run notebooks/recipe.ipynb -p measure True -p long True
 	$(BIN)/digitgan run notebooks/main.ipynb -p epochs 16 -p seed 0 1 2 --output runs/seeds --jobs 2
 	cp runs/seeds/table.csv asset/results/seeds.csv
 	$(BIN)/digitgan run notebooks/handwriting.ipynb -p measure True

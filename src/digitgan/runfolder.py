@@ -49,9 +49,9 @@ def claim(folder, hyperparameters):
 
 def _refuse_others(folder, found, hyperparameters):
     for name, asked in vars(hyperparameters).items():
-        if asked != found.get(name):
+        if asked != found[name]:
             raise Mistake(
-                f"{folder} holds a run with {name} = {found.get(name)!r}, asked for {asked!r}: "
+                f"{folder} holds a run with {name} = {found[name]!r}, asked for {asked!r}: "
                 "choose another run_dir, or delete that one"
             )
 
@@ -94,7 +94,7 @@ def load_checkpoint(folder, hyperparameters):
             reason = "it holds code" if isinstance(error, pickle.UnpicklingError) else str(error).split("\n")[0]
             print(f"{path} cannot be read ({reason})", file=sys.stderr)
             continue
-        _refuse_others(path, found, hyperparameters)
+        _refuse_others(path, vars(Hyperparameters.from_dict(found)), hyperparameters)  # older ones may lack a field
         return state
     if paths:
         raise Mistake(f"{folder}: none of its checkpoints can be read; delete the folder to start again")
