@@ -20,10 +20,9 @@ SHOWN = 100  # digits that a notebook shows of a larger set
 class Digits:
     """Images with labels: `images` uint8 (N, 28, 28), ink 255 on paper 0; `labels` int64 (N,), -1 where unknown.
 
-    Anything array-like is accepted (lists, arrays, tensors; one image may come without its
-    first axis, a channel axis of 1 is dropped) and checked. Raises `Mistake` where shapes, numbers
-    or lengths do not fit. `digits[3]`, `digits[:10]`, `digits[digits.labels == 7]` are `Digits` again,
-    and `a + b` is both. In a notebook it shows itself as a grid with labels.
+    Anything array-like is accepted (lists, arrays, tensors; one image may come without its first axis, a channel axis of
+    1 is dropped) and checked. Raises `Mistake` where shapes, numbers or lengths do not fit. `digits[3]`, `digits[:10]`,
+    `digits[digits.labels == 7]` are `Digits` again, `a + b` is both. In a notebook it shows itself as a grid with labels.
     """
 
     def __init__(self, images, labels=None):
@@ -220,12 +219,11 @@ DOWNLOADS = {"MNIST": {}, "FashionMNIST": {}, "KMNIST": {}, "EMNIST": {"split": 
 def load_digits(name="MNIST", train=True, data_dir=None):
     """Real digits as `Digits`: the training set, or the test set of the same hand.
 
-    MNIST needs nothing: it lies in the repository's `asset/mnist/` and is checked by SHA-256.
-    FashionMNIST, KMNIST, EMNIST (digits), QMNIST and any folder of IDX files (gzipped or not) are
-    read where they lie: in `data_dir`/<name>/raw, as torchvision leaves them, in `data_dir`/<name> or in
-    `data_dir` itself. A set that torchvision knows and that is not there is downloaded by torchvision
-    into `data_dir` (~/.cache/digitgan if None), which is said in a line. Images that are not gzipped stay in their
-    file until they are looked at: a set may be larger than memory (a gzipped one has at most 500,000).
+    MNIST needs nothing: it lies in the repository's `asset/mnist/` and is checked by SHA-256. FashionMNIST, KMNIST, EMNIST
+    (digits), QMNIST and any folder of IDX files (gzipped or not) are read where they lie: in `data_dir`/<name>/raw, as
+    torchvision leaves them, in `data_dir`/<name> or in `data_dir` itself. A set that torchvision knows and that is not there
+    is downloaded by torchvision into `data_dir` (~/.cache/digitgan if None), which is said in a line. Images that are not
+    gzipped stay in their file until they are looked at: a set may be larger than memory (a gzipped one has at most 500,000).
 
     Raises `Mistake` where the set cannot be had or its files are not sound.
     """

@@ -19,10 +19,9 @@ STRANGERS = 64  # hands that tell `imitate` what is common
 def generate(generator, labels, seed=None, z=None):
     """One image per label, as `Digits`.
 
-    labels: whole numbers 0..9, (N,), as a list, array or tensor. z: latents float32, (1, z_dim)
-    for one hand in all, or (N, z_dim); where none are given they are drawn from a standard
-    normal with `seed` (a fresh one if None). An unconditional generator ignores the labels: its
-    digits come with label -1. The network is left in the mode it was found in.
+    labels: whole numbers 0..9, (N,), as a list, array or tensor. z: latents float32, (1, z_dim) for one hand in all, or
+    (N, z_dim); where none are given they are drawn from a standard normal with `seed` (a fresh one if None). An unconditional
+    generator ignores the labels: its digits come with label -1. The network is left in the mode it was found in.
 
     Raises `Mistake` for labels outside 0..9, latents that are not finite or of another shape.
     """

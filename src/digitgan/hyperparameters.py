@@ -1,8 +1,7 @@
 """What a run is made of: one frozen dataclass, and the named presets.
 
-Edit a default here, override one in a notebook's parameters cell
-(`Hyperparameters(epochs=3)`), or load a JSON file (`Hyperparameters.from_json`).
-Impossible values are refused when the object is made, in one line.
+Edit a default here, override one in a notebook's parameters cell (`Hyperparameters(epochs=3)`), or load a JSON file
+(`Hyperparameters.from_json`). Impossible values are refused when the object is made, in one line.
 """
 
 import dataclasses

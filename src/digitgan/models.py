@@ -1,10 +1,9 @@
 """Generators and discriminators, how they are built, saved and loaded.
 
-Conditional DCGAN: Radford et al., arXiv 1511.06434, with labels as in Mirza & Osindero,
-arXiv 1411.1784 (generator) and Miyato & Koyama, arXiv 1802.05637 (discriminator).
-Images inside are float, (B, 1, 28, 28), paper -1 and ink 1; outside they are uint8.
-Deviations: no normalisation in the discriminator, so that R1 and R2 mean what they
-say (arXiv 2501.05441), and a 7x7 map, which is what 28 gives when halved twice.
+Conditional DCGAN: Radford et al., arXiv 1511.06434, with labels as in Mirza & Osindero, arXiv 1411.1784 (generator)
+and Miyato & Koyama, arXiv 1802.05637 (discriminator). Images inside are float, (B, 1, 28, 28), paper -1 and ink 1; outside
+they are uint8. Deviations: no normalisation in the discriminator, so that R1 and R2 mean what they say (arXiv 2501.05441),
+and a 7x7 map, which is what 28 gives when halved twice.
 """
 
 from pathlib import Path

@@ -1,8 +1,7 @@
 """Adversarial objectives as pure functions of logits (B,), and the gradient penalties.
 
-A discriminator gives one logit per image: positive means "real". Each loss takes the
-logits of real digits and of generated ones, in the same order of labels, and gives the
-mean over the batch.
+A discriminator gives one logit per image: positive means "real". Each loss takes the logits of real digits and of
+generated ones, in the same order of labels, and gives the mean over the batch.
 """
 
 import torch

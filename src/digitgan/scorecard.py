@@ -35,7 +35,7 @@ class Scorecard:
 
     `samples`: generated digits judged, `reals`: real digits they were held against. None: not measured.
     Shares (0..1): `read_as_asked` and `per_digit` (10,), `precision`, `recall`, `density`, `coverage`,
-    `copies` (nearer to a training digit than 99 % of the real ones are), `classification_accuracy`.
+    `copies` (nearer to a training digit than 99 % of the real ones are), `classification_accuracy` (by `taught` digits).
     `nearest`: median distance to the nearest training digit (Euclidean, ink 1). `classes`: how many of the ten
     digits make up 1 % or more; `evenness`: entropy of what is read, 1 for ten equal shares, 0 for one.
     `one_hand`: rank correlations of `MOMENTS` between digits written with one latent.

@@ -38,9 +38,8 @@ PAIRED_BOUND = 30  # of the relativistic losses, which stay near log 2 while nei
 class Trainer:
     """Trains the networks that `hyperparameters` describe, writing below `run_dir`.
 
-    Nothing is written before `train()`. `generator` and `discriminator` are the networks as
-    trained, `averaged` the generator with averaged (EMA) weights: the one that samples.
-    `data_dir`: where a data set other than the repository's MNIST lies.
+    Nothing is written before `train()`. `generator` and `discriminator` are the networks as trained, `averaged` the generator
+    with averaged (EMA) weights: the one that samples. `data_dir`: where a data set other than the repository's MNIST lies.
 
     Launched in several processes (torchrun), each takes its share of every batch and the gradients are averaged: the
     same training as in one, up to the order of sums, but for BatchNorm and dropout, which see only their share.
@@ -69,11 +68,10 @@ class Trainer:
     def train(self, callback=None):
         """Train to the last epoch, from the folder's last checkpoint if it has one; gives the history.
 
-        The history is a list of one dict per epoch: losses, mean logits, seconds, images per second.
-        `callback(trainer)`, if any, is called at the start and after each epoch. Ctrl-C, the
-        notebook's stop button or `stop()` end the run after the current step with a whole
-        checkpoint: call `train()` again to continue. Raises `Mistake` where the folder holds a run with other
-        hyperparameters, belongs to another process or cannot be written, and where training diverges.
+        The history is a list of one dict per epoch: losses, mean logits, seconds, images per second. `callback(trainer)`,
+        if any, is called at the start and after each epoch. Ctrl-C, the notebook's stop button or `stop()` end the run after
+        the current step with a whole checkpoint: call `train()` again to continue. Raises `Mistake` where the folder holds
+        a run with other hyperparameters, belongs to another process or cannot be written, and where training diverges.
         """
         hp = self.hyperparameters
         with self.accelerator.local_main_process_first():  # one downloads what is missing
@@ -101,7 +99,7 @@ class Trainer:
         per_epoch = min(hp.limit, len(digits)) // self.batch_size  # steps
         self.total, self.stopping, order = per_epoch * hp.epochs, False, None
         found = self._load_checkpoint()
-        if self._means(self.step) != self.step:
+        if self._mean([self.step]) != self.step:
             raise Mistake(f"{self.run_dir}: must be one folder for all processes, they find other checkpoints there")
         self.discriminator.requires_grad_(True)  # an interrupt may have left it frozen
         if not found:
@@ -113,7 +111,7 @@ class Trainer:
                 self._record(callback)
             elif callback:
                 callback(self)
-            while self.step < self.total and not self._means(self.stopping):
+            while self.step < self.total and not self._mean([self.stopping]):
                 epoch, place = divmod(self.step, per_epoch)
                 if place == 0 or order is None:  # the epoch's shuffle
                     order = torch.randperm(len(digits), generator=torch.Generator().manual_seed(self._seed(epoch, 1)))
@@ -125,7 +123,7 @@ class Trainer:
                 logged = self._train_step(x, y)
                 wall, cpu = time.perf_counter() - clock[0], time.process_time() - clock[1]
                 cpu *= self.accelerator.num_processes  # of all of them
-                self.sums += self._means(*logged, wall, cpu)
+                self.sums += self._mean([*logged, wall, cpu]).cpu()
                 self.step += 1
                 bar.update()
                 if self.step % CHECK_EVERY == 0 or self.step % per_epoch == 0:
@@ -178,9 +176,8 @@ class Trainer:
             extra = extra + gamma * hp.penalty_every * penalty
         self._update(self.d_optimizer, d_loss + extra, hp.discriminator_lr * falling)
         if hp.clip:
-            with torch.no_grad():
-                for weights in self.discriminator.parameters():
-                    weights.clamp_(-hp.clip, hp.clip)
+            for weights in self.discriminator.parameters():
+                weights.data.clamp_(-hp.clip, hp.clip)
 
         # (2) Update G: make D take the generated digits for real
         if simultaneous:  # D's backward pass has brought its own slopes to the images: turn them into those of G's loss
@@ -238,7 +235,8 @@ class Trainer:
         return [batch.roll(down_and_right, (2, 3)) for batch in batches]
 
     def _mean(self, values):
-        """The mean of a tensor over all processes."""
+        """The means of a tensor's or a list's numbers over all processes, as a tensor."""
+        values = torch.as_tensor(values, dtype=torch.float32, device=self.device)
         if self.accelerator.num_processes == 1:
             return values
         try:
@@ -247,14 +245,9 @@ class Trainer:
             reason = f"another process of this run has ended ({str(error).splitlines()[0]}): training stopped"
             raise Mistake(f"{reason}; started again, it continues from {self.run_dir}'s last checkpoint") from None
 
-    def _means(self, *numbers):
-        """The means of some numbers over all processes, on the CPU."""
-        return self._mean(torch.tensor(numbers, dtype=torch.float32, device=self.device)).cpu()
-
     def _seed(self, position, stream=0):
         """The seed of a step (stream 0) or of an epoch's shuffle (stream 1), the same in all processes."""
-        run = self.hyperparameters.seed * 0x9E3779B9
-        return (position << 1 | stream) ^ run % 2**32  # torch's generator on the CPU takes no more than 32 bits
+        return (position << 1 | stream) ^ self.hyperparameters.seed * 0x9E3779B9 % 2**32  # torch takes 32 bits
 
     def _autocast(self):
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
