@@ -235,6 +235,23 @@ def test_other_hyperparameters_are_refused_by_the_field_that_differs(tmp_path, t
     )
 
 
+def test_an_orphaned_checkpoint_is_refused_before_anything_is_written_beside_it(tmp_path):
+    Trainer(SMALL.replace(epochs=1), tmp_path).train()
+    (tmp_path / "hyperparameters.json").unlink()
+    with pytest.raises(Mistake, match="seed = .*, asked for 5"):
+        Trainer(SMALL.replace(epochs=1, seed=5), tmp_path).train()
+    assert not (tmp_path / "hyperparameters.json").exists()
+    assert len(Trainer(SMALL.replace(epochs=1), tmp_path).train()) == 1
+
+
+def test_a_run_from_before_a_hyperparameter_existed_goes_on(tmp_path):
+    Trainer(SMALL.replace(epochs=1), tmp_path).train()
+    state = torch.load(tmp_path / "checkpoint.pt")
+    del state["hyperparameters"]["shift"]
+    torch.save(state, tmp_path / "checkpoint.pt")
+    assert len(Trainer.resume(tmp_path).train()) == 1
+
+
 def test_a_run_does_not_go_on_with_other_digits(tmp_path, train_digits):
     """Those of one's own data_dir are not silently replaced by the repository's of the same name."""
     hp = SMALL.replace(epochs=2, limit=64)
