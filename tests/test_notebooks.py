@@ -120,6 +120,6 @@ def test_the_readme_shows_the_figures_of_the_notebooks():
         assert all(f"| {' | '.join(row.values())} |" in readme for row in csv.DictReader(file))
     table = next(text for text in outputs("compare", "text/markdown") if "`cdcgan`" in text)
     assert len(table.splitlines()) == len(SYSTEMS) + 3
-    _, ablation, growth, seeds, long = outputs("recipe", "text/markdown")
+    _, ablation, growth, seeds, long, _ = outputs("recipe", "text/markdown")
     for text in (table, ablation, growth, seeds, long, outputs("benchmark", "text/markdown")[1]):
         assert text in readme
