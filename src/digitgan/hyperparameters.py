@@ -30,10 +30,13 @@ class Hyperparameters:
     [-1, 1]; a recipe that scales real digits otherwise lets the discriminator tell them by their range alone."""
 
     # ---- networks ----
-    networks: Literal["dcgan", "dcgan-strided", "multiply", "clipped", "fcnn", "cnn", "linear", "resize"] = "dcgan"
+    networks: Literal[
+        "dcgan", "dcgan-deep", "dcgan-strided", "multiply", "clipped", "fcnn", "cnn", "linear", "resize"
+    ] = "dcgan"
     """`dcgan-strided`: 7x7 -> 14x14 -> 28x28 by (transposed) convolutions of stride 2, as in Radford et al.,
     arXiv 1511.06434. `dcgan`: 7x7 -> 28x28 by one of stride 4, computed as convolution and pixel shuffle
     (Shi et al., arXiv 1609.05158): all the work is done where the map is small and the channels are many.
+    `dcgan-deep`: the same with two more convolutions in the discriminator, for long runs with a stronger penalty.
     The others are those of older digit GANs, in `ancestors.py`."""
     conditional: bool = True
     """Whether both networks see the label (Mirza & Osindero, arXiv 1411.1784)."""
@@ -108,7 +111,7 @@ class Hyperparameters:
 
     # ---- the run ----
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """Matrix products in bfloat16 (penalties stay in float32); `auto` where the processor computes it natively."""
+    """Matrix products in bfloat16, their sums and the weights in float32; `auto` where the processor has it natively."""
     seed: int = 0
     """Of weights, order of digits and latents. Same seed, same CPU, same threads: the same bits."""
     keep_every: int = 0

@@ -6,6 +6,7 @@ they are uint8. Deviations: no normalisation in the discriminator, so that R1 an
 and a 7x7 map, which is what 28 gives when halved twice.
 """
 
+import functools
 from pathlib import Path
 
 import torch
@@ -72,9 +73,10 @@ class Discriminator(nn.Module):
             return logits + classes.gather(1, y[:, None]).squeeze(1), classes
 
 
-def dcgan(inputs, channels, c=64):
+def dcgan(inputs, channels, c=64, depth=0):
     """The default: one stride of 4 between 7x7 and 28x28. A convolution to 16 channels and a pixel
-    shuffle are one transposed convolution of stride 4 and kernel 12, twice as fast on a CPU."""
+    shuffle are one transposed convolution of stride 4 and kernel 12, twice as fast on a CPU.
+    `depth`: further convolutions of the discriminator."""
     generator = nn.Sequential(
         nn.Linear(inputs, c * 7 * 7), nn.Unflatten(1, (c, 7, 7)),  # (B, 64, 7, 7)
         nn.BatchNorm2d(c), nn.ReLU(),
@@ -87,6 +89,7 @@ def dcgan(inputs, channels, c=64):
     )  # fmt: skip
     discriminator = nn.Sequential(
         nn.PixelUnshuffle(4), nn.Conv2d(16 * channels, c, 3, padding=1), nn.LeakyReLU(0.2),  # (B, 64, 7, 7)
+        *(layer for _ in range(depth) for layer in (nn.Conv2d(c, c, 3, padding=1), nn.LeakyReLU(0.2))),  # (B, 64, 7, 7)
         nn.Conv2d(c, 2 * c, 3, stride=2, padding=1), nn.LeakyReLU(0.2),  # (B, 128, 4, 4)
         nn.Flatten(), nn.Linear(2 * c * 4 * 4, 128), nn.LeakyReLU(0.2),  # (B, 128)
     )  # fmt: skip
@@ -116,6 +119,7 @@ def dcgan_strided(inputs, channels, c=64):
 
 NETWORKS = {
     "dcgan": dcgan,
+    "dcgan-deep": functools.partial(dcgan, depth=2),
     "dcgan-strided": dcgan_strided,
     "multiply": ancestors.multiply,
     "clipped": ancestors.clipped,

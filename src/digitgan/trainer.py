@@ -171,8 +171,9 @@ class Trainer:
         else:
             d_loss = discriminator_loss(real_logits, fake_logits)
         penalty = torch.zeros(())
-        if gamma and self.step % hp.penalty_every == 0:  # in float32: it is a difference of small numbers
-            penalty = PENALTIES[hp.penalty](self.discriminator, real, seen, y, self._draw(torch.rand, 1, 1, 1))
+        if gamma and self.step % hp.penalty_every == 0:
+            with self._autocast():
+                penalty = PENALTIES[hp.penalty](self.discriminator, real, seen, y, self._draw(torch.rand, 1, 1, 1))
             extra = extra + gamma * hp.penalty_every * penalty
         self._update(self.d_optimizer, d_loss + extra, hp.discriminator_lr * falling)
         if hp.clip:
