@@ -36,7 +36,7 @@ class Hyperparameters:
     """`dcgan-strided`: 7x7 -> 14x14 -> 28x28 by (transposed) convolutions of stride 2, as in Radford et al.,
     arXiv 1511.06434. `dcgan`: 7x7 -> 28x28 by one of stride 4, computed as convolution and pixel shuffle
     (Shi et al., arXiv 1609.05158): all the work is done where the map is small and the channels are many.
-    `dcgan-deep`: the same with two more convolutions in the discriminator, for long runs with a stronger penalty.
+    `dcgan-deep`: the same with one more convolution in the discriminator, for long runs with a stronger penalty.
     The others are those of older digit GANs, in `ancestors.py`."""
     conditional: bool = True
     """Whether both networks see the label (Mirza & Osindero, arXiv 1411.1784)."""

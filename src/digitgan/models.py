@@ -119,7 +119,7 @@ def dcgan_strided(inputs, channels, c=64):
 
 NETWORKS = {
     "dcgan": dcgan,
-    "dcgan-deep": functools.partial(dcgan, depth=2),
+    "dcgan-deep": functools.partial(dcgan, depth=1),
     "dcgan-strided": dcgan_strided,
     "multiply": ancestors.multiply,
     "clipped": ancestors.clipped,
