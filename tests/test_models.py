@@ -37,6 +37,13 @@ def test_every_conditional_system_sees_the_label_on_both_sides(name):
     assert not torch.equal(discriminator(images, Y), discriminator(images, Y.flip(0)))
 
 
+def test_deep_is_the_default_with_one_more_convolution_in_the_discriminator():
+    plain, deep = build(Hyperparameters()), build(Hyperparameters(networks="dcgan-deep"))
+    sizes = [[sum(p.numel() for p in network.parameters()) for network in networks] for networks in (plain, deep)]
+    assert sizes[1] == [sizes[0][0], sizes[0][1] + 64 * 64 * 3 * 3 + 64]
+    assert deep[1](deep[0](Z, Y), Y).shape == (6,)
+
+
 def test_labels_matter_where_they_should():
     for conditional in (True, False):
         generator, discriminator = build(Hyperparameters(conditional=conditional, classify=0))

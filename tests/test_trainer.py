@@ -364,6 +364,15 @@ def test_the_penalty_told_is_its_mean_where_it_is_computed(tiny, tmp_path):
     assert seldom[0]["penalty"] < 3 * often[0]["penalty"]
 
 
+def test_a_penalty_is_the_same_in_bfloat16_but_for_rounding(tiny, tmp_path):
+    told = {
+        precision: Trainer(tiny.replace(limit=32, epochs=1, precision=precision), tmp_path / precision).train()[0]
+        for precision in ("fp32", "bf16")
+    }
+    assert told["bf16"]["penalty"] == pytest.approx(told["fp32"]["penalty"], rel=0.02)
+    assert told["bf16"]["penalty"] != told["fp32"]["penalty"]
+
+
 def test_other_ranges_reach_the_discriminator(tiny, tmp_path):
     seen = []
 
