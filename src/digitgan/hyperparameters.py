@@ -72,7 +72,6 @@ class Hyperparameters:
     clip: float = 0.0
     """Bound of the discriminator's weights after each of its steps, the first way to bound its slopes
     (arXiv 1701.07875); 0 for none."""
-
     shift: int = 0
     """Pixels by which what D sees is shifted at most, up or down and left or right, real and generated digits of a step
     alike: D cannot learn the training digits by heart, and G is not taught to shift (arXiv 2006.10738)."""

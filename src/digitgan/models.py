@@ -75,8 +75,7 @@ class Discriminator(nn.Module):
 
 def dcgan(inputs, channels, c=64, depth=0):
     """The default: one stride of 4 between 7x7 and 28x28. A convolution to 16 channels and a pixel
-    shuffle are one transposed convolution of stride 4 and kernel 12, twice as fast on a CPU.
-    `depth`: further convolutions of the discriminator."""
+    shuffle are one transposed convolution of stride 4 and kernel 12, twice as fast. `depth`: convolutions more in D."""
     generator = nn.Sequential(
         nn.Linear(inputs, c * 7 * 7), nn.Unflatten(1, (c, 7, 7)),  # (B, 64, 7, 7)
         nn.BatchNorm2d(c), nn.ReLU(),
@@ -118,16 +117,10 @@ def dcgan_strided(inputs, channels, c=64):
 
 
 NETWORKS = {
-    "dcgan": dcgan,
-    "dcgan-deep": functools.partial(dcgan, depth=1),
-    "dcgan-strided": dcgan_strided,
-    "multiply": ancestors.multiply,
-    "clipped": ancestors.clipped,
-    "fcnn": ancestors.fcnn,
-    "cnn": ancestors.cnn,
-    "linear": ancestors.linear,
-    "resize": ancestors.resize,
-}
+    "dcgan": dcgan, "dcgan-deep": functools.partial(dcgan, depth=1), "dcgan-strided": dcgan_strided,
+    "multiply": ancestors.multiply, "clipped": ancestors.clipped, "fcnn": ancestors.fcnn,
+    "cnn": ancestors.cnn, "linear": ancestors.linear, "resize": ancestors.resize,
+}  # fmt: skip
 
 
 def build(hyperparameters):
