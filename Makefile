@@ -17,8 +17,8 @@ lab: .venv/ready      ## open JupyterLab on main.ipynb
 app: .venv/ready      ## the picker and the drawing pad as a web page, on this machine only
 	$(BIN)/voila notebooks/handwriting.ipynb --Voila.ip=127.0.0.1
 pretrained: .venv/ready      ## train the shipped generator (20 to 60 minutes on one core; stopped, it continues)
-	OMP_NUM_THREADS=1 $(BIN)/digitgan train --networks dcgan-deep --epochs 60 --z-dim 64 --shift 1 --gamma 0.5 --gamma-end 0.05 \
-	  --classify-end 0.03 --generator-lr 1e-3 --discriminator-lr 1e-3 --run-dir runs/pretrained
+	OMP_NUM_THREADS=1 $(BIN)/digitgan train --networks dcgan-deep --epochs 60 --z-dim 64 --shift 1 --gamma 0.5 --gamma-end 0.04 \
+	  --classify-end 0 --generator-lr 1e-3 --discriminator-lr 1e-3 --run-dir runs/pretrained
 	cp runs/pretrained/generator.safetensors asset/pretrained/cdcgan.safetensors
 assets: pretrained      ## make anew the committed notebooks, generators and pictures (6 hours; wants Chromium)
 	rm -rf runs/main && $(BIN)/digitgan run notebooks/main.ipynb --in-place
