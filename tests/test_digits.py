@@ -7,7 +7,7 @@ import torchvision
 from PIL import Image
 
 from digitgan import Digits, Mistake, load_digits
-from digitgan import digits as digits_module
+from digitgan.data import digits as digits_module
 
 
 def test_mnist_is_whole_and_as_published(train_digits, test_digits):

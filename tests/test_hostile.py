@@ -24,8 +24,8 @@ from PIL import Image
 from safetensors.torch import save
 
 from digitgan import Digits, Hyperparameters, Mistake, Trainer, generate, load_digits, load_generator, write
-from digitgan import digits as digits_module
-from digitgan.digits import check_labels, release
+from digitgan.data import digits as digits_module
+from digitgan.data.digits import check_labels, release
 from digitgan.hyperparameters import SYSTEMS, system
 from digitgan.models import build
 from digitgan.reader import Reader, load_reader

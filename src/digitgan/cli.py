@@ -190,7 +190,7 @@ def export(out: Path, count: int = 60_000, test_count: int = 10_000, generator: 
     """
     if min(count, test_count) < 1:
         raise Mistake(f"--count {count}, --test-count {test_count}: must be 1 or more")
-    from .digits import write_idx
+    from .data.digits import write_idx
     from .handwriting import stream
     from .models import load_generator
 

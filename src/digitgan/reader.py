@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, pad
 
 from .common import ASSET, Mistake, write_whole
-from .digits import load_digits
+from .data.digits import load_digits
 from .models import computes_bf16, load_network
 
 READER = ASSET / "reader.safetensors"

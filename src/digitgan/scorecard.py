@@ -20,7 +20,7 @@ from torch import nn
 
 from . import handwriting
 from .common import Mistake, aligned
-from .digits import Digits, load_digits
+from .data.digits import Digits, load_digits
 from .handwriting import MOMENTS, generate, moments
 from .reader import Reader, fit_reader, load_reader
 

@@ -21,7 +21,7 @@ from torch.optim.swa_utils import AveragedModel
 from . import runfolder
 from .common import Mistake, short, write_table, write_whole
 from .console import on_interrupt, progress_bar
-from .digits import load_digits, release
+from .data.digits import load_digits, release
 from .figures import progression_gif
 from .handwriting import generate, hands
 from .hyperparameters import Hyperparameters

@@ -18,7 +18,7 @@ import traitlets
 from IPython import get_ipython
 from IPython.display import Image, display
 
-from .digits import Digits
+from .data.digits import Digits
 from .figures import png, training_view
 from .handwriting import draw_latents, generate, imitate, prepare, style_directions, write
 from .models import load_generator

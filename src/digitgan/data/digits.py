@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .common import ASSET, Mistake, short, whole_file, write_whole
-from .hyperparameters import Hyperparameters
+from ..common import ASSET, Mistake, short, whole_file, write_whole
+from ..hyperparameters import Hyperparameters
 
 SHOWN = 100  # digits that a notebook shows of a larger set
 
