@@ -18,9 +18,9 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.optim.swa_utils import AveragedModel
 
-from . import runfolder
+from .runs import folder as runfolder
 from .common import Mistake, short, write_table, write_whole
-from .console import on_interrupt, progress_bar
+from .runs.console import on_interrupt, progress_bar
 from .data.digits import load_digits, release
 from .figures import progression_gif
 from .handwriting import generate, hands

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
-from .common import Mistake, write_whole
-from .hyperparameters import Hyperparameters
+from ..common import Mistake, write_whole
+from ..hyperparameters import Hyperparameters
 
 
 @contextlib.contextmanager
