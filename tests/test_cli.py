@@ -11,7 +11,7 @@ from PIL import Image
 
 from digitgan import Hyperparameters, load_digits
 from digitgan.cli import main
-from digitgan.reader import load_reader
+from digitgan.evaluation.classifier import load_reader
 
 
 def call(monkeypatch, capsys, *arguments):

@@ -6,7 +6,7 @@ from PIL import Image, ImageOps
 from digitgan import Digits, Hyperparameters, Mistake, generate, imitate, load_generator, prepare, walk, write
 from digitgan.handwriting import draw_latents, moments
 from digitgan.models import build
-from digitgan.reader import load_reader
+from digitgan.evaluation.classifier import load_reader
 
 
 @pytest.fixture(scope="module")

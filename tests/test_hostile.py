@@ -28,7 +28,7 @@ from digitgan.data import digits as digits_module
 from digitgan.data.digits import check_labels, release
 from digitgan.hyperparameters import SYSTEMS, system
 from digitgan.models import build
-from digitgan.reader import Reader, load_reader
+from digitgan.evaluation.classifier import Reader, load_reader
 
 set_hypothesis_home_dir(Path(__file__).parents[1] / ".pytest_cache" / "hypothesis")  # beside pytest's own notes
 

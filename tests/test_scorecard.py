@@ -4,8 +4,8 @@ import scipy.linalg
 
 from digitgan import Digits, Mistake, generate, load_generator, score
 from digitgan.handwriting import hands
-from digitgan.reader import load_reader
-from digitgan.scorecard import one_hand
+from digitgan.evaluation.classifier import load_reader
+from digitgan.evaluation.scorecard import one_hand
 
 
 @pytest.fixture(scope="module")

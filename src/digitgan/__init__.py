@@ -8,7 +8,7 @@ _NAMES = {  # file -> the public names that live in it; it is imported when one 
     "handwriting": "generate write imitate walk prepare",
     "hyperparameters": "Hyperparameters SYSTEMS",
     "models": "load_generator save_generator",
-    "scorecard": "score",
+    "evaluation.scorecard": "score",
     "trainer": "Trainer",
     "widgets": "digit_picker drawing_pad",
 }

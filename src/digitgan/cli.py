@@ -167,8 +167,8 @@ def score(generator: Path | None = None, num: int = 10_000, seed: int = 0, teach
         teach: Also train readers on 60,000 generated and on the real digits, a few minutes.
     """
     from .models import load_generator
-    from .reader import READS
-    from .scorecard import score_generator
+    from .evaluation.classifier import READS
+    from .evaluation.scorecard import score_generator
 
     if not 0 <= seed < 2**32:
         raise Mistake(f"--seed {seed}: must be from 0 to {2**32 - 1}")
@@ -209,6 +209,6 @@ def reader(out: Path = Path("runs/reader.safetensors"), epochs: int = 12, seed: 
         epochs: Passes over the 60,000 digits.
         seed: Of its weights and of the digits' order.
     """
-    from .reader import train_reader
+    from .evaluation.classifier import train_reader
 
     print(json.dumps({"accuracy on 10,000 test digits": train_reader(out, epochs, seed), "see": str(out)}))

@@ -22,7 +22,7 @@ from .data.digits import Digits
 from .figures import png, training_view
 from .handwriting import draw_latents, generate, imitate, prepare, style_directions, write
 from .models import load_generator
-from .reader import READS, load_reader
+from .evaluation.classifier import READS, load_reader
 
 
 class Picture(w.Image):

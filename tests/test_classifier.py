@@ -1,8 +1,8 @@
 import pytest
 
 from digitgan import Mistake
-from digitgan import reader as reader_module
-from digitgan.reader import load_reader, train_reader
+from digitgan.evaluation import classifier as reader_module
+from digitgan.evaluation.classifier import load_reader, train_reader
 
 
 def test_the_reader_reads_real_digits(test_digits):

@@ -18,11 +18,11 @@ import torch
 from scipy.stats import rankdata
 from torch import nn
 
-from . import handwriting
-from .common import Mistake, aligned
-from .data.digits import Digits, load_digits
-from .handwriting import MOMENTS, generate, moments
-from .reader import Reader, fit_reader, load_reader
+from .. import handwriting
+from ..common import Mistake, aligned
+from ..data.digits import Digits, load_digits
+from ..handwriting import MOMENTS, generate, moments
+from .classifier import Reader, fit_reader, load_reader
 
 NEIGHBOURS = 5
 HANDS = 500  # rows of ten digits, each in one hand

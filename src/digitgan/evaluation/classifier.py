@@ -8,9 +8,9 @@ from safetensors.torch import save as safetensors_bytes
 from torch import nn
 from torch.nn.functional import cross_entropy, pad
 
-from .common import ASSET, Mistake, write_whole
-from .data.digits import load_digits
-from .models import computes_bf16, load_network
+from ..common import ASSET, Mistake, write_whole
+from ..data.digits import load_digits
+from ..models import computes_bf16, load_network
 
 READER = ASSET / "reader.safetensors"
 READS = "MNIST", "EMNIST", "QMNIST"  # sets of the digits 0 to 9, as we write them
