@@ -4,7 +4,7 @@ import torch
 from PIL import Image, ImageOps
 
 from digitgan import Digits, Hyperparameters, Mistake, generate, imitate, load_generator, prepare, walk, write
-from digitgan.handwriting import draw_latents, moments
+from digitgan.handwriting.sampling import draw_latents, moments
 from digitgan.models import build
 from digitgan.evaluation.classifier import load_reader
 

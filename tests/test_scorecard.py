@@ -3,7 +3,7 @@ import pytest
 import scipy.linalg
 
 from digitgan import Digits, Mistake, generate, load_generator, score
-from digitgan.handwriting import hands
+from digitgan.handwriting.sampling import hands
 from digitgan.evaluation.classifier import load_reader
 from digitgan.evaluation.scorecard import one_hand
 

@@ -7,7 +7,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from digitgan import SYSTEMS, digit_picker, drawing_pad
-from digitgan.handwriting import moments
+from digitgan.handwriting.sampling import moments
 from digitgan.models import build
 from digitgan.widgets import live_view
 

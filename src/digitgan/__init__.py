@@ -5,7 +5,7 @@ from importlib import import_module
 _NAMES = {  # file -> the public names that live in it; it is imported when one is first used (PEP 562)
     "common": "Mistake",
     "data.digits": "Digits load_digits",
-    "handwriting": "generate write imitate walk prepare",
+    "handwriting.sampling": "generate write imitate walk prepare",
     "hyperparameters": "Hyperparameters SYSTEMS",
     "models": "load_generator save_generator",
     "evaluation.scorecard": "score",

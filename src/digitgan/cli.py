@@ -150,7 +150,7 @@ def generate(
         seed: Of the handwriting; a new one each time if left out.
     """
     check_number(number)  # before waiting for torch
-    from .handwriting import write
+    from .handwriting.sampling import write
     from .models import load_generator
 
     digits = write(load_generator(generator), number, seed)
@@ -191,7 +191,7 @@ def export(out: Path, count: int = 60_000, test_count: int = 10_000, generator: 
     if min(count, test_count) < 1:
         raise Mistake(f"--count {count}, --test-count {test_count}: must be 1 or more")
     from .data.digits import write_idx
-    from .handwriting import stream
+    from .handwriting.sampling import stream
     from .models import load_generator
 
     network = load_generator(generator)

@@ -20,7 +20,7 @@ from IPython.display import Image, display
 
 from .data.digits import Digits
 from .figures import png, training_view
-from .handwriting import draw_latents, generate, imitate, prepare, style_directions, write
+from .handwriting.sampling import draw_latents, generate, imitate, prepare, style_directions, write
 from .models import load_generator
 from .evaluation.classifier import READS, load_reader
 

@@ -18,10 +18,10 @@ import torch
 from scipy.stats import rankdata
 from torch import nn
 
-from .. import handwriting
+from ..handwriting import sampling as handwriting
 from ..common import Mistake, aligned
 from ..data.digits import Digits, load_digits
-from ..handwriting import MOMENTS, generate, moments
+from ..handwriting.sampling import MOMENTS, generate, moments
 from .classifier import Reader, fit_reader, load_reader
 
 NEIGHBOURS = 5

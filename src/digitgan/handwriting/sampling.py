@@ -8,9 +8,9 @@ import torch
 from PIL import Image, ImageOps
 from torch.nn.functional import avg_pool2d, pad
 
-from .common import Mistake, check_number, short
-from .data.digits import Digits, check_labels
-from .models import computes_bf16, to_pixels
+from ..common import Mistake, check_number, short
+from ..data.digits import Digits, check_labels
+from ..models import computes_bf16, to_pixels
 
 BATCH = 1000  # images made at once: bounds the memory
 STRANGERS = 64  # hands that tell `imitate` what is common
