@@ -10,7 +10,7 @@ import torchvision
 from PIL import Image
 
 from digitgan import Hyperparameters, load_digits
-from digitgan.cli import main
+from digitgan.app.cli import main
 from digitgan.evaluation.classifier import load_reader
 
 
@@ -162,6 +162,6 @@ def test_run_in_place_leaves_no_widget_state(cli):
 
 
 def test_help_does_not_wait_for_torch():
-    code = "import sys; sys.argv = ['digitgan', '--help']\ntry:\n import digitgan.cli as c; c.main()\nfinally:\n assert 'torch' not in sys.modules"
+    code = "import sys; sys.argv = ['digitgan', '--help']\ntry:\n import digitgan.app.cli as c; c.main()\nfinally:\n assert 'torch' not in sys.modules"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert told.returncode == 0 and "train" in told.stdout, told.stderr

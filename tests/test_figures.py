@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from digitgan import SYSTEMS
-from digitgan.figures import draw_networks, gif, loss_curves, network_stages, png, progression_gif, training_view
+from digitgan.app.figures import draw_networks, gif, loss_curves, network_stages, png, progression_gif, training_view
 from digitgan.models import build
 
 

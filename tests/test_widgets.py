@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from digitgan import SYSTEMS, digit_picker, drawing_pad
 from digitgan.handwriting.sampling import moments
 from digitgan.models import build
-from digitgan.widgets import live_view
+from digitgan.app.widgets import live_view
 
 
 def shown(picker):
@@ -125,7 +125,7 @@ def test_an_empty_pad_is_told_beside_the_control():
 
 
 def test_what_goes_wrong_is_told_beside_the_control_never_raised(monkeypatch):
-    from digitgan import widgets
+    from digitgan.app import widgets
 
     pad = drawing_pad()
     small = drawing(lambda pen: None)
@@ -157,7 +157,7 @@ def test_without_widgets_a_picture_is_shown():
 
 
 def test_live_view_updates_one_picture(finished, monkeypatch):
-    from digitgan import widgets
+    from digitgan.app import widgets
 
     pictures = []
 

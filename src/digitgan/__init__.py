@@ -10,7 +10,7 @@ _NAMES = {  # file -> the public names that live in it; it is imported when one 
     "models": "load_generator save_generator",
     "evaluation.scorecard": "score",
     "trainer": "Trainer",
-    "widgets": "digit_picker drawing_pad",
+    "app.widgets": "digit_picker drawing_pad",
 }
 _HOME = {name: file for file, names in _NAMES.items() for name in names.split()}
 __all__ = list(_HOME)

@@ -1,5 +1,5 @@
 """`python -m digitgan`, which torchrun starts in each process: the same as `digitgan`."""
 
-from .cli import main
+from .app.cli import main
 
 main()

@@ -22,7 +22,7 @@ from .runs import folder as runfolder
 from .common import Mistake, short, write_table, write_whole
 from .runs.console import on_interrupt, progress_bar
 from .data.digits import load_digits, release
-from .figures import progression_gif
+from .app.figures import progression_gif
 from .handwriting.sampling import generate, hands
 from .hyperparameters import Hyperparameters
 from .models import build, computes_bf16, from_pixels, save_generator

@@ -18,11 +18,11 @@ import traitlets
 from IPython import get_ipython
 from IPython.display import Image, display
 
-from .data.digits import Digits
+from ..data.digits import Digits
 from .figures import png, training_view
-from .handwriting.sampling import draw_latents, generate, imitate, prepare, style_directions, write
-from .models import load_generator
-from .evaluation.classifier import READS, load_reader
+from ..handwriting.sampling import draw_latents, generate, imitate, prepare, style_directions, write
+from ..models import load_generator
+from ..evaluation.classifier import READS, load_reader
 
 
 class Picture(w.Image):

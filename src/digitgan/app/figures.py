@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image, ImageDraw, ImageFont
 
-from .common import whole_file
-from .models import input_shapes
+from ..common import whole_file
+from ..models import input_shapes
 
 REAL, FAKE, INK = "#3b6ea5", "#d1603d", "#333333"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 import papermill
 
-from .common import Mistake, aligned, complain, write_table, write_whole
+from ..common import Mistake, aligned, complain, write_table, write_whole
 
 FIGURES = ("read_as_asked", "fid", "precision", "recall", "classes", "evenness")  # of a scorecard, in a sweep's table
 

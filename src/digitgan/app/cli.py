@@ -11,8 +11,8 @@ from typing import Annotated
 
 import tyro
 
-from .common import Mistake, check_number, complain
-from .hyperparameters import Hyperparameters, system
+from ..common import Mistake, check_number, complain
+from ..hyperparameters import Hyperparameters, system
 
 
 def main():
@@ -89,7 +89,7 @@ def train_from(start):
             run_dir: Where to write; runs/<system>, or runs/<config's name>, if left out.
             data_dir: Where a data set other than the repository's MNIST lies.
         """
-        from .trainer import Trainer
+        from ..trainer import Trainer
 
         if resume:
             trainer = Trainer.resume(resume, data_dir)
@@ -150,8 +150,8 @@ def generate(
         seed: Of the handwriting; a new one each time if left out.
     """
     check_number(number)  # before waiting for torch
-    from .handwriting.sampling import write
-    from .models import load_generator
+    from ..handwriting.sampling import write
+    from ..models import load_generator
 
     digits = write(load_generator(generator), number, seed)
     print(f"see {digits.save(out, strip=True, inverted=inverted)}")
@@ -166,9 +166,9 @@ def score(generator: Path | None = None, num: int = 10_000, seed: int = 0, teach
         seed: Of their latents, and of the real digits in the floor.
         teach: Also train readers on 60,000 generated and on the real digits, a few minutes.
     """
-    from .models import load_generator
-    from .evaluation.classifier import READS
-    from .evaluation.scorecard import score_generator
+    from ..models import load_generator
+    from ..evaluation.classifier import READS
+    from ..evaluation.scorecard import score_generator
 
     if not 0 <= seed < 2**32:
         raise Mistake(f"--seed {seed}: must be from 0 to {2**32 - 1}")
@@ -190,9 +190,9 @@ def export(out: Path, count: int = 60_000, test_count: int = 10_000, generator: 
     """
     if min(count, test_count) < 1:
         raise Mistake(f"--count {count}, --test-count {test_count}: must be 1 or more")
-    from .data.digits import write_idx
-    from .handwriting.sampling import stream
-    from .models import load_generator
+    from ..data.digits import write_idx
+    from ..handwriting.sampling import stream
+    from ..models import load_generator
 
     network = load_generator(generator)
     if not network.hyperparameters.conditional:
@@ -209,6 +209,6 @@ def reader(out: Path = Path("runs/reader.safetensors"), epochs: int = 12, seed: 
         epochs: Passes over the 60,000 digits.
         seed: Of its weights and of the digits' order.
     """
-    from .evaluation.classifier import train_reader
+    from ..evaluation.classifier import train_reader
 
     print(json.dumps({"accuracy on 10,000 test digits": train_reader(out, epochs, seed), "see": str(out)}))
