@@ -1,206 +1,187 @@
-"""Generators and discriminators, how they are built, saved and loaded.
+"""Generators and discriminators: the networks, how they are built, sampled, saved and loaded.
 
-Conditional DCGAN: Radford et al., arXiv 1511.06434, with labels as in Mirza & Osindero, arXiv 1411.1784 (generator)
-and Miyato & Koyama, arXiv 1802.05637 (discriminator). Images inside are float, (B, 1, 28, 28), paper -1 and ink 1; outside
-they are uint8. Deviations: no normalisation in the discriminator, so that R1 and R2 mean what they say (arXiv 2501.05441),
-and a 7x7 map, which is what 28 gives when halved twice.
+Conditional DCGAN: Radford et al., arXiv 1511.06434, with labels as in Mirza & Osindero, arXiv
+1411.1784 (generator) and Miyato & Koyama, arXiv 1802.05637 (discriminator). Images are float
+(B, 1, 28, 28) inside, paper -1 and ink 1, and uint8 (B, 28, 28) outside. Deviations: no BatchNorm
+in the discriminator (arXiv 2501.05441), and a first map of 7x7, which is 28 halved twice.
 """
 
+import contextlib
 import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
-from . import ancestors
-from .common import ASSET, Mistake, short, write_whole
+from .data.digits import Digits
+from .data.randomness import random_source
+from .errors import InvalidInputError
+from .files import ASSET
 from .hyperparameters import Hyperparameters
+from .runs.weights import load_network
 
 CLASSES = 10
+SAMPLE_BATCH = 1000  # images that `sample` makes at once: bounds the memory
+# generator, discriminator, how many features the discriminator's last layer sees
+Networks = tuple[nn.Sequential, nn.Sequential, int]
 
 
 class Generator(nn.Module):
-    """generator(z, y): z (B, z_dim) float32, y (B,) int64 in 0..9 -> images (B, 1, 28, 28) in [-1, 1].
+    """generator(z, y): z (B, z_dim), y (B,) int64 in 0..9 -> images (B, 1, 28, 28) in [-1, 1].
 
-    The label's embedding is put beside z, or z is multiplied by it. An unconditional one takes y and ignores it.
+    The label's embedding is put beside z. An unconditional generator takes y and ignores it.
     """
 
-    def __init__(self, net, hyperparameters):
+    def __init__(self, net: nn.Module, hyperparameters: Hyperparameters) -> None:
         super().__init__()
         hp = self.hyperparameters = hyperparameters
-        self.multiplied = hp.generator_label == "multiply"
-        dim = hp.z_dim if self.multiplied else hp.embedding_dim
-        self.embedding = nn.Embedding(CLASSES, dim) if hp.conditional else None
+        self.embedding = nn.Embedding(CLASSES, hp.embedding_dim) if hp.conditional else None
         self.net = net
 
-    def forward(self, z, y):
-        if self.embedding is not None:
-            embedded = self.embedding(y)  # (B, embedding_dim)
-            z = z * embedded if self.multiplied else torch.cat([z, embedded], 1)
-        return self.net(z)  # (B, 1, 28, 28)
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        return self.net(self.join(z, y))  # (B, 1, 28, 28)
+
+    def join(self, z: Tensor, y: Tensor) -> Tensor:
+        """What enters the net: (B, z_dim + embedding_dim), or z alone."""
+        return z if self.embedding is None else torch.cat([z, self.embedding(y)], 1)
+
+    def draw_latents(self, n: int, source: torch.Generator | None = None) -> Tensor:
+        """Latents (n, z_dim), standard normal; without a source, from torch's global state."""
+        return torch.randn(n, self.hyperparameters.z_dim, generator=source)
 
 
 class Discriminator(nn.Module):
-    """discriminator(x, y): x (B, 1, 28, 28), y (B,) int64 in 0..9 -> logits float32 (B,), positive for "real".
+    """discriminator(x, y): images (B, 1, 28, 28), y (B,) int64 in 0..9 -> logits float32 (B,).
 
-    The label enters by projection (arXiv 1802.05637), how well the features agree with its
-    embedding being added to how real they look, or as a second channel of the image. An unconditional one ignores y.
+    A positive logit means "real". The label enters by projection (arXiv 1802.05637): how well the
+    image's features agree with the label's embedding is added to how real they look. An
+    unconditional discriminator ignores y.
     """
 
-    def __init__(self, net, features, hyperparameters):
+    def __init__(self, net: nn.Module, features: int, hyperparameters: Hyperparameters) -> None:
         super().__init__()
         self.net = net
-        self.realness = nn.Linear(features, 1)
-        self.channel = hyperparameters.discriminator_label == "channel"
-        dim = 28 * 28 if self.channel else features
-        self.embedding = nn.Embedding(CLASSES, dim) if hyperparameters.conditional else None
+        self.to_logit = nn.Linear(features, 1)
+        self.embedding = nn.Embedding(CLASSES, features) if hyperparameters.conditional else None
 
-    def forward(self, x, y):
-        return self.judge(x, y)[0]
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.logits_and_classes(x, y)[0]
 
-    def judge(self, x, y):
-        """(logits (B,), class logits (B, 10)): by projection, how well x agrees with every label; else None."""
-        if self.embedding is not None and self.channel:
-            x = torch.cat([x, self.embedding(y).unflatten(1, (1, 28, 28))], 1)  # (B, 2, 28, 28)
+    def logits_and_classes(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits (B,), and class logits (B, 10): how well the image agrees with each label (or
+        None)."""
         features = self.net(x).float()  # (B, features)
-        with torch.autocast(x.device.type, enabled=False):  # a logit may be a small difference of large numbers
-            logits = self.realness(features).squeeze(1)  # (B,)
-            if self.embedding is None or self.channel:
+        with torch.autocast(
+            x.device.type, enabled=False
+        ):  # a logit may be a small difference of large ones
+            logits = self.to_logit(features).squeeze(1)  # (B,)
+            if self.embedding is None:
                 return logits, None
             classes = features @ self.embedding.weight.T  # (B, 10)
             return logits + classes.gather(1, y[:, None]).squeeze(1), classes
 
 
-def dcgan(inputs, channels, c=64, depth=0):
-    """The default: one stride of 4 between 7x7 and 28x28. A convolution to 16 channels and a pixel
-    shuffle are one transposed convolution of stride 4 and kernel 12, twice as fast. `depth`: convolutions more in D."""
+# fmt: off
+def dcgan(inputs: int, c: int = 64, depth: int = 0) -> Networks:
+    """The default: 7x7 to 28x28 in one stride of 4. A convolution to 16 channels and a pixel
+    shuffle are a transposed convolution of stride 4 and kernel 12, twice as fast."""
     generator = nn.Sequential(
-        nn.Linear(inputs, c * 7 * 7), nn.Unflatten(1, (c, 7, 7)),  # (B, 64, 7, 7)
-        nn.BatchNorm2d(c), nn.ReLU(),
-        nn.Conv2d(c, c, 3, padding=1, bias=False),  # (B, 64, 7, 7)
-        nn.BatchNorm2d(c), nn.ReLU(),
-        nn.Conv2d(c, c, 3, padding=1, bias=False),  # (B, 64, 7, 7)
-        nn.BatchNorm2d(c), nn.ReLU(),
-        nn.Conv2d(c, 16, 3, padding=1), nn.PixelShuffle(4),  # (B, 1, 28, 28)
-        nn.Tanh(),
-    )  # fmt: skip
-    discriminator = nn.Sequential(
-        nn.PixelUnshuffle(4), nn.Conv2d(16 * channels, c, 3, padding=1), nn.LeakyReLU(0.2),  # (B, 64, 7, 7)
-        *(layer for _ in range(depth) for layer in (nn.Conv2d(c, c, 3, padding=1), nn.LeakyReLU(0.2))),  # (B, 64, 7, 7)
-        nn.Conv2d(c, 2 * c, 3, stride=2, padding=1), nn.LeakyReLU(0.2),  # (B, 128, 4, 4)
-        nn.Flatten(), nn.Linear(2 * c * 4 * 4, 128), nn.LeakyReLU(0.2),  # (B, 128)
-    )  # fmt: skip
-    return generator, discriminator, 128
+        nn.Linear(inputs, c * 7 * 7), nn.Unflatten(1, (c, 7, 7)), nn.BatchNorm2d(c), nn.ReLU(),
+        nn.Conv2d(c, c, 3, padding=1, bias=False), nn.BatchNorm2d(c), nn.ReLU(),  # (B, 64, 7, 7)
+        nn.Conv2d(c, c, 3, padding=1, bias=False), nn.BatchNorm2d(c), nn.ReLU(),  # (B, 64, 7, 7)
+        nn.Conv2d(c, 16, 3, padding=1), nn.PixelShuffle(4), nn.Tanh(),  # (B, 1, 28, 28)
+    )
+    layers: list[nn.Module] = [nn.PixelUnshuffle(4)]  # (B, 16, 7, 7)
+    layers += [nn.Conv2d(16, c, 3, padding=1), nn.LeakyReLU(0.2)]  # (B, 64, 7, 7)
+    for _ in range(depth):
+        layers += [nn.Conv2d(c, c, 3, padding=1), nn.LeakyReLU(0.2)]  # (B, 64, 7, 7)
+    layers += [nn.Conv2d(c, 2 * c, 3, stride=2, padding=1), nn.LeakyReLU(0.2)]  # (B, 128, 4, 4)
+    layers += [nn.Flatten(), nn.Linear(2 * c * 4 * 4, 128), nn.LeakyReLU(0.2)]  # (B, 128)
+    return generator, nn.Sequential(*layers), 128
+# fmt: on
 
 
-def dcgan_strided(inputs, channels, c=64):
-    """The classic: two strides of 2 each way."""
-    generator = nn.Sequential(
-        nn.Linear(inputs, c * 7 * 7), nn.Unflatten(1, (c, 7, 7)),  # (B, 64, 7, 7)
-        nn.BatchNorm2d(c), nn.ReLU(),
-        nn.Conv2d(c, c, 3, padding=1, bias=False),  # (B, 64, 7, 7)
-        nn.BatchNorm2d(c), nn.ReLU(),
-        nn.ConvTranspose2d(c, c // 2, 4, stride=2, padding=1, bias=False),  # (B, 32, 14, 14)
-        nn.BatchNorm2d(c // 2), nn.ReLU(),
-        nn.ConvTranspose2d(c // 2, 1, 4, stride=2, padding=1),  # (B, 1, 28, 28)
-        nn.Tanh(),
-    )  # fmt: skip
-    discriminator = nn.Sequential(
-        nn.Conv2d(channels, c // 2, 4, stride=2, padding=1), nn.LeakyReLU(0.2),  # (B, 32, 14, 14)
-        nn.Conv2d(c // 2, c, 4, stride=2, padding=1), nn.LeakyReLU(0.2),  # (B, 64, 7, 7)
-        nn.Conv2d(c, 2 * c, 3, stride=2, padding=1), nn.LeakyReLU(0.2),  # (B, 128, 4, 4)
-        nn.Flatten(), nn.Linear(2 * c * 4 * 4, 128), nn.LeakyReLU(0.2),  # (B, 128)
-    )  # fmt: skip
-    return generator, discriminator, 128
+# Further networks and systems are added to these by the files of `systems/`.
+ARCHITECTURES: dict[str, Callable[[int], Networks]] = {
+    "dcgan": dcgan,
+    "dcgan-deep": functools.partial(dcgan, depth=1),
+}
+BUILDERS: dict[str, Callable[[Hyperparameters], tuple[Generator, Discriminator]]] = {}
 
 
-NETWORKS = {
-    "dcgan": dcgan, "dcgan-deep": functools.partial(dcgan, depth=1), "dcgan-strided": dcgan_strided,
-    "multiply": ancestors.multiply, "clipped": ancestors.clipped, "fcnn": ancestors.fcnn,
-    "cnn": ancestors.cnn, "linear": ancestors.linear, "resize": ancestors.resize,
-}  # fmt: skip
-
-
-def build(hyperparameters):
-    """(generator, discriminator), untrained, with weights drawn from torch's global random state."""
+def build(hyperparameters: Hyperparameters) -> tuple[Generator, Discriminator]:
+    """The untrained networks, with weights drawn from torch's global random state."""
     hp = hyperparameters
-    inputs, channels = input_shapes(hp)
-    generator, discriminator, features = NETWORKS[hp.networks](inputs, channels)
+    if hp.architecture == "own" and hp.system in BUILDERS:
+        return BUILDERS[hp.system](hp)
+    if hp.architecture not in ARCHITECTURES:
+        told = f"architecture = {hp.architecture!r} with system = {hp.system!r}"
+        rule = f"{', '.join(ARCHITECTURES)}, or 'own' with one of {', '.join(BUILDERS)}"
+        raise InvalidInputError(f"{told}: must be {rule} (`import digitgan.systems` knows more)")
+    inputs = hp.z_dim + (hp.embedding_dim if hp.conditional else 0)
+    generator, discriminator, features = ARCHITECTURES[hp.architecture](inputs)
     return Generator(generator, hp), Discriminator(discriminator, features, hp)
 
 
-def input_shapes(hp):
-    """(length of what enters the generator's net, channels of what enters the discriminator's), labels included."""
-    beside = hp.embedding_dim if hp.conditional and hp.generator_label == "concatenate" else 0
-    return hp.z_dim + beside, 2 if hp.conditional and hp.discriminator_label == "channel" else 1
+def from_pixels(pixels: Tensor) -> Tensor:
+    """uint8 (B, 28, 28), ink 255 on paper 0 -> float32 (B, 1, 28, 28) in [-1, 1]."""
+    return pixels.unsqueeze(1).float() * (2 / 255) - 1
 
 
-def to_pixels(images):
+def to_pixels(images: Tensor) -> Tensor:
     """Images (B, 1, 28, 28) in [-1, 1] -> uint8 (B, 28, 28), ink 255 on paper 0."""
     return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).squeeze(1)
 
 
-def from_pixels(pixels, real_range=(-1.0, 1.0)):
-    """uint8 (B, 28, 28), ink 255 on paper 0 -> float32 (B, 1, 28, 28), paper and ink at `real_range`."""
-    paper, ink = real_range
-    return pixels.unsqueeze(1).float() * ((ink - paper) / 255) + paper
-
-
-def computes_bf16(device):
-    """Whether the device multiplies matrices in bfloat16 natively."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
-        capabilities = torch.cpu.get_capabilities()
-        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    return False
-
-
-def save_generator(generator, path):
-    """Write the generator's weights as safetensors, its hyperparameters in the file's metadata."""
-    metadata = {"hyperparameters": generator.hyperparameters.to_json()}  # one key: the file's bytes repeat
-    write_whole(path, save({k: v.contiguous() for k, v in generator.state_dict().items()}, metadata))
-
-
-def load_generator(path=None):
-    """A trained generator in eval mode, on the CPU: the one in `asset/pretrained/`, or the one in `path`.
-
-    Raises FileNotFoundError where there is no such file, `Mistake` where it holds no generator.
-    """
-    path = ASSET / "pretrained" / "cdcgan.safetensors" if path is None else path
-    return load_network(
-        path, lambda about: build(Hyperparameters.from_text(about.get("hyperparameters", "null")))[0], "a generator"
-    )
-
-
-def load_network(path, make, what):
-    """The network that `make(metadata)` gives, with the weights of a safetensors file, in eval mode, on the CPU.
-
-    Raises FileNotFoundError where there is no such file, `Mistake` where its weights are not finite numbers under the
-    names and in the shapes and types of that network's own.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; train one first, or pass the path of one")
+@contextlib.contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """The network in eval mode; afterwards it is in the mode it was found in."""
+    training = network.training
+    network.eval()
     try:
-        with path.open("rb") as file:
-            size, header = path.stat().st_size, int.from_bytes(file.read(8), "little")
-        if size > 2**28 or header > 2**20:  # more than any hyperparameters ask for
-            raise ValueError(f"{size:,} bytes, a header of {header:,}: must be at most {2**28:,} and {2**20:,}")
-        with safe_open(path, "pt") as file:
-            with torch.random.fork_rng():
-                network = make(file.metadata() or {})
-            wanted, found = network.state_dict(), file.keys()
-            if set(found) != set(wanted):
-                raise ValueError(f"its tensors are {short(sorted(found))}, must be {short(sorted(wanted))}")
-            for name, like in wanted.items():
-                tensor = file.get_tensor(name)
-                given, asked = (f"{t.dtype} {list(t.shape)}" for t in (tensor, like))
-                if given != asked or not tensor.isfinite().all():
-                    raise ValueError(f"{name} is {given}, must be finite {asked}")
-                like.copy_(tensor)
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise Mistake(f"{path}: not {what} ({' '.join(str(error).split())[:300]})") from None
-    return network.eval()
+        yield
+    finally:
+        network.train(training)
+
+
+def sample(
+    generator: Generator, labels: np.ndarray, z: Tensor | None = None, seed: int | None = None
+) -> Digits:
+    """One image for each label int64 (N,), as `Digits`, from latents (N, z_dim) or a seed.
+
+    The generator is in eval mode meanwhile. The digits of an unconditional one have the label -1.
+    """
+    if z is None:
+        z = generator.draw_latents(len(labels), random_source(seed))
+    device = next(generator.parameters()).device
+    with evaluating(generator), torch.inference_mode():
+        y = torch.from_numpy(labels).split(SAMPLE_BATCH) if len(labels) else ()
+        batches = zip(z.split(SAMPLE_BATCH), y, strict=False)
+        images = [to_pixels(generator(z.to(device), y.to(device))) for z, y in batches]
+    if not generator.hyperparameters.conditional:
+        labels = np.full(len(labels), -1)
+    return Digits(torch.cat(images) if images else [], labels)
+
+
+def sample_rows(generator: Generator, rows: int, seed: int | None = None) -> Digits:
+    """Rows of the digits 0 to 9, one latent in each row (without labels: one for each digit)."""
+    z = None
+    if generator.hyperparameters.conditional:
+        z = generator.draw_latents(rows, random_source(seed))  # (rows, z_dim)
+        z = z.repeat_interleave(10, 0)  # (10 * rows, z_dim)
+    return sample(generator, np.arange(10 * rows) % 10, z, seed)
+
+
+def load_generator(path: str | Path | None = None) -> Generator:
+    """A trained generator in eval mode, on the CPU: the shipped one, or the one in `path`.
+
+    Raises FileNotFoundError where there is none, `InvalidInputError` where it is no generator.
+    """
+
+    def build_from(metadata: dict[str, str]) -> Generator:
+        return build(Hyperparameters.from_text(metadata.get("hyperparameters", "null")))[0]
+
+    path = ASSET / "pretrained" / "cdcgan.safetensors" if path is None else path
+    return load_network(path, build_from, "a generator")

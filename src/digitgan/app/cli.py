@@ -1,214 +1,306 @@
 """The command line: arguments in, calls out. `digitgan --help` does not wait for torch."""
 
 import argparse
-import contextlib
-import functools
-import io
+import ast
+import inspect
+import itertools
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
-import tyro
+from ..aliases import FIELDS
+from ..data.text import check_number
+from ..errors import DigitganError, InvalidInputError, print_error
+from ..hyperparameters import Hyperparameters
 
-from ..common import Mistake, check_number, complain
-from ..hyperparameters import Hyperparameters, system
 
-
-def main():
-    """Run the command that `sys.argv` asks for; a user's mistake exits with 2 and one line."""
+def main() -> NoReturn:
+    """Run the command that `sys.argv` asks for. Wrong input exits with 2 and one line."""
     try:
-        sys.exit(parse(sys.argv[1:])())
-    except (Mistake, OSError) as error:
-        sys.exit(complain(error, 2))
+        arguments = parser().parse_args(sys.argv[1:])
+        sys.exit(arguments.command(arguments))
+    except DigitganError as error:
+        sys.exit(print_error(error, error.exit_code))
+    except OSError as error:
+        sys.exit(print_error(error, 2))
     except KeyboardInterrupt:
-        sys.exit(complain("interrupted", 130))
+        sys.exit(print_error("interrupted", 130))
 
 
-def parse(arguments):
-    """The call that the arguments ask for, ready to be made. Raises `Mistake` in one line."""
-    commands = train_from(preset(arguments)), run, generate, export, score, reader
-    told = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(told):
-            return tyro.extras.subcommand_cli_from_dict(
-                {command.__name__: later(command) for command in commands},
-                prog="digitgan",
-                description="Train, measure and play with generators of handwritten digits.",
-                args=arguments,
-                config=(tyro.conf.AvoidSubcommands,),
-            )
-    except SystemExit as end:
-        if end.code:  # tyro's box: its first paragraph says what is wrong
-            lines = [line.strip("│ ") for line in told.getvalue().splitlines() if line.startswith("│")]
-            said = lines[: next((i for i, line in enumerate(lines) if line.startswith("──")), len(lines))]
-            raise Mistake(" ".join(said) or told.getvalue()) from None
-        raise
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, told by `main`."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InvalidInputError(f"{message} ({self.prog} --help tells more)")
 
 
-def later(command):
-    """The same command to tyro, but calling it only gives the call, to be made when all arguments are read."""
-
-    @functools.wraps(command)
-    def put_off(*values, **named):
-        return functools.partial(command, *values, **named)
-
-    return put_off
-
-
-def preset(arguments):
-    """The hyperparameters that --system or --config name: the defaults of all other flags."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--system", nargs="?")
-    parser.add_argument("--config", nargs="?")
-    parser.add_argument("--resume", nargs="?")
-    parser.add_argument("--data-dir", "--data_dir", nargs="?")
-    known, others = parser.parse_known_args(arguments)
-    if known.resume and (known.config or known.system or others != ["train"]):
-        raise Mistake("--resume continues a run as it was asked for: leave out all flags but --data-dir")
-    if known.config and known.system:
-        raise Mistake("--system and --config: give one of them")
-    return Hyperparameters.from_json(known.config) if known.config else system(known.system or "cdcgan")
+def parser() -> Parser:
+    """All commands with their flags."""
+    top = Parser(
+        prog="digitgan",
+        description="Train, measure and play with generators of handwritten digits.",
+        allow_abbrev=False,
+    )
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    for add in (add_train, add_run, add_generate, add_export, add_score, add_classifier):
+        add(commands)
+    return top
 
 
-def train_from(start):
-    def train(
-        hyperparameters: Annotated[Hyperparameters, tyro.conf.arg(name="")] = start,
-        system: str = "cdcgan",
-        config: Path | None = None,
-        resume: Path | None = None,
-        run_dir: Path | None = None,
-        data_dir: Path | None = None,
-    ):
-        """Train a system; Ctrl-C stops it, the same command continues.
-
-        Args:
-            system: Preset to start from.
-            config: JSON file of hyperparameters to start from.
-            resume: Run folder to continue as it was asked for.
-            run_dir: Where to write; runs/<system>, or runs/<config's name>, if left out.
-            data_dir: Where a data set other than the repository's MNIST lies.
-        """
-        from ..trainer import Trainer
-
-        if resume:
-            trainer = Trainer.resume(resume, data_dir)
-        else:
-            trainer = Trainer(hyperparameters, run_dir or Path("runs") / (config.stem if config else system), data_dir)
-        trainer.train()
-        print(f"epoch {len(trainer.history)} of {trainer.hyperparameters.epochs}; see {trainer.run_dir}")
-        return 130 if trainer.step < trainer.total else 0
-
-    return train
+def new_command(commands: Any, name: str, run: Callable[..., int], **options: Any) -> Parser:
+    """A command of that name; the docstring of what it runs is its help."""
+    about = inspect.getdoc(run) or ""
+    made = commands.add_parser(
+        name, help=about.splitlines()[0], description=about, allow_abbrev=False, **options
+    )
+    made.set_defaults(command=run)
+    return made
 
 
-def run(
-    notebook: tyro.conf.Positional[Path],
-    parameter: Annotated[tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]], tyro.conf.arg(aliases=["-p"])] = (),
-    output: Path | None = None,
-    jobs: int = 1,
-    in_place: bool = False,
-):
+# ---- train ----
+
+
+def add_train(commands: Any) -> None:
+    train_parser = new_command(commands, "train", train)
+    add = train_parser.add_argument
+    add("--config", type=Path, metavar="FILE", help="JSON file of hyperparameters to start from")
+    add("--resume", type=Path, metavar="FOLDER", help="run folder to continue, as it was begun")
+    add("--run-dir", type=Path, metavar="FOLDER", help="where to write; runs/<system or config>")
+    add("--data-dir", type=Path, metavar="FOLDER", help="where a data set other than MNIST lies")
+    group = train_parser.add_argument_group(
+        "hyperparameters, in place of the system's or the file's"
+    )
+    described, old_names = field_descriptions(), {new: old for old, new in FIELDS.items()}
+    for name, hint in get_type_hints(Hyperparameters).items():
+        flags = [
+            f"--{spelling.replace('_', '-')}" for spelling in (name, old_names.get(name, name))
+        ]
+        group.add_argument(
+            *dict.fromkeys(flags),
+            dest=name,
+            default=argparse.SUPPRESS,
+            type=yes_or_no if hint is bool else str if get_origin(hint) is Literal else hint,
+            choices=get_args(hint) if get_origin(hint) is Literal else None,
+            metavar=None if get_origin(hint) is Literal else name.upper(),
+            help=described[name].replace("%", "%%"),
+        )
+
+
+def field_descriptions() -> dict[str, str]:
+    """The docstring under each field of `Hyperparameters`."""
+    tree = ast.parse(inspect.getsource(inspect.getmodule(Hyperparameters)))  # type: ignore[arg-type]
+    (body,) = (
+        n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Hyperparameters"
+    )
+    described = {}
+    for field, text in itertools.pairwise(body):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            described[field.target.id] = " ".join(ast.literal_eval(text.value).split())  # type: ignore[attr-defined]
+    return described
+
+
+def yes_or_no(text: str) -> bool:
+    """True or False, as people write them."""
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if text.lower() not in words:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be true or false")
+    return words[text.lower()]
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Train a system. Ctrl-C stops it; the same command continues.
+
+    Without any flag, the conditional DCGAN is trained on MNIST into runs/cdcgan.
+    """
+    given = {
+        name: getattr(arguments, name) for name in vars(Hyperparameters()) if name in arguments
+    }
+    if arguments.resume:
+        if given or arguments.config or arguments.run_dir:
+            rule = "continues a run as it was begun: leave out all flags but --data-dir"
+            raise InvalidInputError(f"--resume {rule}")
+    elif arguments.config and "system" in given:
+        raise InvalidInputError("--system and --config: give one of them")
+    if arguments.config:
+        start, name = Hyperparameters.from_json(arguments.config), arguments.config.stem
+    else:
+        Hyperparameters(
+            **{k: v for k, v in given.items() if k not in ("system", "aux_weight")}
+        )  # before torch
+        from ..systems.presets import system
+
+        name = given.pop("system", "cdcgan")
+        start = system(name)
+    hyperparameters = start.replace(**given)
+    from ..systems.presets import Trainer
+
+    if arguments.resume:
+        trainer = Trainer.resume(arguments.resume, arguments.data_dir)
+    else:
+        trainer = Trainer(
+            hyperparameters, arguments.run_dir or Path("runs") / name, arguments.data_dir
+        )
+    trainer.train()
+    epochs = trainer.hyperparameters.epochs
+    print(f"epoch {len(trainer.history)} of {epochs}; see {trainer.run_dir}")
+    return 130 if trainer.step < trainer.total_steps else 0
+
+
+# ---- run ----
+
+
+def add_run(commands: Any) -> None:
+    add = new_command(commands, "run", run).add_argument
+    add("notebook", type=Path, metavar="NOTEBOOK")
+    text = "a parameter's name and its value, or several values; may be given several times"
+    words = ("NAME", "VALUE")
+    add("-p", "--parameter", help=text, action="append", nargs="+", metavar=words, default=[])
+    add("--output", type=Path, help="where it goes, a folder for several; below runs/ if left out")
+    add("--jobs", type=int, default=1, help="how many to run at a time (default: 1)")
+    add("--in-place", action="store_true", help="write it back to NOTEBOOK, without widget state")
+
+
+def run(arguments: argparse.Namespace) -> int:
     """Execute a notebook from top to bottom: papermill, with the parameters' names checked first.
 
-    Several values for a parameter (-p lr 0.1 0.2) run every combination, each in a folder of its own, and end in
-    one table. What is done already is not run again, what fails does not stop the rest.
-
-    Args:
-        notebook: The notebook.
-        parameter: A parameter's name and its value, or several values; may be given several times.
-        output: Where the executed notebook goes, a folder for several; below runs/ if left out.
-        jobs: How many to run at a time.
-        in_place: Write it back into NOTEBOOK, as it is committed: without widget state.
+    Several values for a parameter (-p lr 0.1 0.2) run every combination, each in a folder of its
+    own, and end in one table. What is done already is not run again; what fails does not stop the
+    rest.
     """
     from .notebooks import execute, sweep
 
-    grid = {words[0]: words[1:] for words in parameter if len(words) > 1}
-    if len(grid) < len(parameter):
-        raise Mistake("-p: must be a name and its values, each name once, as in -p epochs 3")
+    notebook, jobs = arguments.notebook, arguments.jobs
+    grid = {words[0]: tuple(words[1:]) for words in arguments.parameter if len(words) > 1}
+    if len(grid) < len(arguments.parameter):
+        raise InvalidInputError(
+            "-p: must be a name and its values, each name once, as in -p epochs 3"
+        )
     if all(len(values) == 1 for values in grid.values()):
-        return execute(notebook, {name: value for name, (value,) in grid.items()}, output, in_place)
-    if in_place or jobs < 1:
-        raise Mistake(f"--jobs {jobs}, --in-place {in_place}: several values go to folders, 1 or more at a time")
-    return sweep(notebook, grid, output or Path("runs") / f"{notebook.stem}-sweep", jobs)
+        single = {name: value for name, (value,) in grid.items()}
+        return execute(notebook, single, arguments.output, arguments.in_place)
+    if arguments.in_place or jobs < 1:
+        told = f"--jobs {jobs}, --in-place {arguments.in_place}"
+        raise InvalidInputError(f"{told}: several values go to folders, 1 or more at a time")
+    output = arguments.output or Path("runs") / f"{notebook.stem}-sweep"
+    return sweep(notebook, grid, output, jobs)
 
 
-def generate(
-    number: tyro.conf.Positional[str],
-    out: Path = Path("number.png"),
-    generator: Path | None = None,
-    inverted: bool = False,
-    seed: int | None = None,
-):
-    """Write a whole number in one hand, as one picture; long ones wrap.
+# ---- with a trained generator ----
 
-    Args:
-        number: Its digits, with spaces if you like; as many as you like.
-        out: The PNG to write.
-        generator: A generator.safetensors; the repository's own if left out.
-        inverted: Ink on white paper.
-        seed: Of the handwriting; a new one each time if left out.
-    """
-    check_number(number)  # before waiting for torch
+
+def add_generator(command: Parser) -> None:
+    text = "a generator.safetensors; the shipped one if left out"
+    command.add_argument("--generator", type=Path, metavar="FILE", help=text)
+
+
+def add_generate(commands: Any) -> None:
+    command = new_command(commands, "generate", generate)
+    add_generator(command)
+    command.add_argument("number", metavar="NUMBER", help="digits, and spaces if you like")
+    out = Path("number.png")
+    command.add_argument("--out", type=Path, default=out, help="the PNG to write (number.png)")
+    command.add_argument("--inverted", action="store_true", help="ink on white paper")
+    command.add_argument(
+        "--seed", type=int, help="of the handwriting; a new one each time if left out"
+    )
+
+
+def generate(arguments: argparse.Namespace) -> int:
+    """Write a whole number in one handwriting, as one picture; long ones wrap."""
+    check_number(arguments.number)  # before waiting for torch
     from ..handwriting.sampling import write
-    from ..models import load_generator
+    from ..systems.presets import load_generator
 
-    digits = write(load_generator(generator), number, seed)
-    print(f"see {digits.save(out, strip=True, inverted=inverted)}")
+    digits = write(load_generator(arguments.generator), arguments.number, arguments.seed)
+    print(f"see {digits.save(arguments.out, strip=True, inverted=arguments.inverted)}")
+    return 0
 
 
-def score(generator: Path | None = None, num: int = 10_000, seed: int = 0, teach: bool = False):
-    """Judge a generator's digits against real ones.
+def add_score(commands: Any) -> None:
+    command = new_command(commands, "score", score)
+    add_generator(command)
+    command.add_argument("--num", type=int, default=10_000, help="digits to judge (default: 10000)")
+    command.add_argument(
+        "--seed", type=int, default=0, help="of latents and reference (default: 0)"
+    )
+    text = "measure the classification accuracy score too (some minutes)"
+    command.add_argument("--cas", "--teach", action="store_true", help=text)
 
-    Args:
-        generator: A generator.safetensors; the repository's own if left out.
-        num: Digits to generate, with balanced labels.
-        seed: Of their latents, and of the real digits in the floor.
-        teach: Also train readers on 60,000 generated and on the real digits, a few minutes.
-    """
-    from ..models import load_generator
-    from ..evaluation.classifier import READS
+
+def score(arguments: argparse.Namespace) -> int:
+    """Judge a generator's digits against real ones."""
+    check_seed(arguments.seed)
+    from ..evaluation.classifier import SUPPORTED_DATASETS
     from ..evaluation.scorecard import score_generator
+    from ..systems.presets import load_generator
 
+    network = load_generator(arguments.generator)
+    if (dataset := network.hyperparameters.dataset) not in SUPPORTED_DATASETS:
+        rule = "the classifier knows the digits 0 to 9"
+        raise InvalidInputError(f"{arguments.generator}: trained on {dataset}, {rule}")
+    print(score_generator(network, arguments.num, arguments.seed, cas=arguments.cas))
+    return 0
+
+
+def check_seed(seed: int) -> None:
     if not 0 <= seed < 2**32:
-        raise Mistake(f"--seed {seed}: must be from 0 to {2**32 - 1}")
-    network = load_generator(generator)
-    if (dataset := network.hyperparameters.dataset) not in READS:
-        raise Mistake(f"{generator}: trained on {dataset}, the reader reads the digits 0 to 9")
-    print(score_generator(network, num, seed, teach=teach))
+        raise InvalidInputError(f"--seed {seed}: must be from 0 to {2**32 - 1}")
 
 
-def export(out: Path, count: int = 60_000, test_count: int = 10_000, generator: Path | None = None, seed: int = 0):
-    """Write a synthetic MNIST, which torchvision.datasets.MNIST(OUT) reads: uncompressed IDX files in OUT/MNIST/raw.
+def add_export(commands: Any) -> None:
+    command = new_command(commands, "export", export)
+    add_generator(command)
+    command.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    text = "training digits, with balanced labels (default: 60000)"
+    command.add_argument("--count", type=int, default=60_000, help=text)
+    command.add_argument(
+        "--test-count", type=int, default=10_000, help="test digits (default: 10000)"
+    )
+    command.add_argument("--seed", type=int, default=0, help="of the latents (default: 0)")
 
-    Args:
-        out: The folder.
-        count: Training digits, with balanced labels.
-        test_count: Test digits.
-        generator: A generator.safetensors; the repository's own if left out.
-        seed: Of the latents.
+
+def export(arguments: argparse.Namespace) -> int:
+    """Write a synthetic MNIST, which torchvision.datasets.MNIST(FOLDER) reads.
+
+    It is made of uncompressed IDX files in FOLDER/MNIST/raw.
     """
+    out, count, test_count, seed = (
+        arguments.out,
+        arguments.count,
+        arguments.test_count,
+        arguments.seed,
+    )
     if min(count, test_count) < 1:
-        raise Mistake(f"--count {count}, --test-count {test_count}: must be 1 or more")
-    from ..data.digits import write_idx
+        raise InvalidInputError(f"--count {count}, --test-count {test_count}: must be 1 or more")
+    from ..data.idx import write_idx
     from ..handwriting.sampling import stream
-    from ..models import load_generator
+    from ..systems.presets import load_generator
 
-    network = load_generator(generator)
+    network = load_generator(arguments.generator)
     if not network.hyperparameters.conditional:
-        raise Mistake(f"{generator}: an unconditional generator's digits have no labels, a data set needs them")
+        rule = "an unconditional generator's digits have no labels, a data set needs them"
+        raise InvalidInputError(f"{arguments.generator}: {rule}")
     write_idx(out, stream(network, count, seed), count, train=True)
-    print(f"see {write_idx(out, stream(network, test_count, seed ^ 1 << 31), test_count, train=False)}")
+    raw = write_idx(out, stream(network, test_count, seed ^ 1 << 31), test_count, train=False)
+    print(f"see {raw}")
+    return 0
 
 
-def reader(out: Path = Path("runs/reader.safetensors"), epochs: int = 12, seed: int = 0):
-    """Train the scorecard's reader on the real training digits.
+def add_classifier(commands: Any) -> None:
+    command = new_command(commands, "classifier", classifier, aliases=["reader"])
+    out = Path("runs/classifier.safetensors")
+    command.add_argument("--out", type=Path, default=out, help=f"where its weights go ({out})")
+    text = "passes over the 60,000 digits (default: 12)"
+    command.add_argument("--epochs", type=int, default=12, help=text)
+    command.add_argument("--seed", type=int, default=0, help="of weights and order (default: 0)")
 
-    Args:
-        out: Where its weights go.
-        epochs: Passes over the 60,000 digits.
-        seed: Of its weights and of the digits' order.
-    """
-    from ..evaluation.classifier import train_reader
 
-    print(json.dumps({"accuracy on 10,000 test digits": train_reader(out, epochs, seed), "see": str(out)}))
+def classifier(arguments: argparse.Namespace) -> int:
+    """Train the scorecard's classifier on the real training digits."""
+    from ..evaluation.classifier import train_classifier
+
+    accuracy = train_classifier(arguments.out, arguments.epochs, arguments.seed)
+    print(json.dumps({"accuracy on 10,000 test digits": accuracy, "see": str(arguments.out)}))
+    return 0

@@ -1,25 +1,34 @@
-"""The reader: a small classifier of real digits, by which generated ones are judged.
+"""The classifier of real digits by which generated ones are judged. It has no part in training a
+generator."""
 
-It is never used in training a generator.
-"""
+from pathlib import Path
 
+import numpy as np
 import torch
-from safetensors.torch import save as safetensors_bytes
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
-from ..common import ASSET, Mistake, write_whole
-from ..data.digits import load_digits
-from ..models import computes_bf16, load_network
+from ..aliases import old_method
+from ..data.datasets import load_digits
+from ..data.digits import Digits
+from ..errors import InvalidInputError
+from ..files import ASSET
+from ..runs.processes import native_bf16
+from ..runs.weights import load_network, save_weights
 
-READER = ASSET / "reader.safetensors"
-READS = "MNIST", "EMNIST", "QMNIST"  # sets of the digits 0 to 9, as we write them
+CLASSIFIER = ASSET / "classifier.safetensors"
+SUPPORTED_DATASETS = (
+    "MNIST",
+    "EMNIST",
+    "QMNIST",
+)  # sets of the digits 0 to 9, in Western handwriting
 
 
-class Reader(nn.Module):
-    """A small classifier of digits: uint8 (B, 28, 28) or (B, 1, 28, 28) -> 128 features a digit (B, 128)."""
+class DigitClassifier(nn.Module):
+    """A small classifier: images uint8 (B, 28, 28) or (B, 1, 28, 28) -> 128 features of each (B,
+    128)."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(
             *self._block(1, 32, stride=2),  # (B, 32, 14, 14)
@@ -30,64 +39,83 @@ class Reader(nn.Module):
         self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(128, 10))
 
     @staticmethod
-    def _block(inputs, outputs, stride=1):
-        return nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+    def _block(
+        inputs: int, outputs: int, stride: int = 1
+    ) -> tuple[nn.Module, nn.Module, nn.Module]:
+        return (
+            nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(),
+        )
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         return self.body(images.reshape(-1, 1, 28, 28).float() / 255)
 
     @torch.inference_mode()
-    def features(self, digits):
+    def features(self, digits: Digits) -> Tensor:
         """The features of some `Digits`, float32 (N, 128)."""
         self.eval()
         return torch.cat([self(batch) for batch in torch.from_numpy(digits.images).split(500)])
 
     @torch.inference_mode()
-    def read(self, digits):
-        """What the reader takes each of some `Digits` for, int64 (N,)."""
+    def predict(self, digits: Digits) -> np.ndarray:
+        """The class of each of some `Digits`, int64 (N,)."""
         return self.head(self.features(digits)).argmax(1).numpy()
 
-
-def load_reader(path=READER):
-    """The trained reader. Raises FileNotFoundError or `Mistake` where `path` holds none."""
-    return load_network(path, lambda metadata: Reader(), "a reader's weights")
+    read = old_method("read", predict)
 
 
-def train_reader(path, epochs=12, seed=0):
-    """Train a reader on the 60,000 real training digits, write it to `path`; gives its accuracy on the test digits."""
+def load_classifier(path: str | Path = CLASSIFIER) -> DigitClassifier:
+    """The trained classifier. Raises FileNotFoundError or `InvalidInputError` where `path` holds
+    none."""
+    return load_network(path, lambda metadata: DigitClassifier(), "a classifier's weights")
+
+
+def train_classifier(path: str | Path, epochs: int = 12, seed: int = 0) -> float:
+    """Train a classifier on the 60,000 real training digits and write it to `path`.
+
+    Returns its accuracy on the test digits, 0..1.
+    """
     if epochs < 1 or not 0 <= seed < 2**32:
-        raise Mistake(f"epochs = {epochs}, seed = {seed}: must be 1 or more, and from 0 to {2**32 - 1}")
-    reader, accuracy = fit_reader(load_digits(train=True), load_digits(train=False), epochs, seed)
-    write_whole(path, safetensors_bytes(reader.state_dict()))
+        rule = f"must be 1 or more, and from 0 to {2**32 - 1}"
+        raise InvalidInputError(f"epochs = {epochs}, seed = {seed}: {rule}")
+    train, test = load_digits(train=True), load_digits(train=False)
+    classifier, accuracy = fit_classifier(train, test, epochs, seed)
+    save_weights(path, classifier.state_dict())
     return accuracy
 
 
-def fit_reader(digits, test, epochs, seed=0, quiet=False):
-    """A reader trained on some `Digits`, and the share of `test` that it reads aright.
+def fit_classifier(
+    digits: Digits, test: Digits, epochs: int, seed: int = 0, quiet: bool = False
+) -> tuple[DigitClassifier, float]:
+    """A classifier trained on some `Digits`, and its accuracy on `test`, 0..1.
 
-    Adam with a one-cycle schedule; digits shifted by up to two pixels each way.
+    Adam with a one-cycle schedule; images are shifted by up to two pixels each way.
     """
     images, labels = torch.from_numpy(digits.images), torch.from_numpy(digits.labels)
     batch_size, steps = 100, -(-len(digits) // 100)
-    bf16 = computes_bf16(torch.device("cpu"))
+    bf16, accuracy = native_bf16(torch.device("cpu")), 0.0
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        reader = Reader()
-        optimizer = torch.optim.Adam(reader.parameters())
+        classifier = DigitClassifier()
+        optimizer = torch.optim.Adam(classifier.parameters())
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, epochs * steps)
         for epoch in range(epochs):
-            reader.train()
+            classifier.train()
             for batch in torch.randperm(len(digits)).split(batch_size):
                 down, right = torch.randint(5, (2,)).tolist()
                 shifted = pad(images[batch], (2, 2, 2, 2))[:, down : down + 28, right : right + 28]
                 with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                    loss = cross_entropy(reader.head(reader(shifted)).float(), labels[batch])
+                    loss = cross_entropy(
+                        classifier.head(classifier(shifted)).float(), labels[batch]
+                    )
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
                 schedule.step()
             if not quiet or epoch + 1 == epochs:
-                accuracy = float((reader.read(test) == test.labels).mean())
+                accuracy = float((classifier.predict(test) == test.labels).mean())
             if not quiet:
-                print(f"epoch {epoch + 1} of {epochs}: reads {accuracy:.2%} of the test digits", flush=True)
-    return reader, accuracy
+                told = f"{accuracy:.2%} of the test digits classified correctly"
+                print(f"epoch {epoch + 1} of {epochs}: {told}", flush=True)
+    return classifier, accuracy

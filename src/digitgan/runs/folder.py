@@ -1,4 +1,4 @@
-"""What a run leaves in its folder, and how it is found again: plain functions of a path."""
+"""`RunFolder`: what a run leaves on disk, and how it is found again."""
 
 import contextlib
 import dataclasses
@@ -9,109 +9,210 @@ import pickle
 import shutil
 import sys
 import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import imageio.v3 as iio
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
+from PIL import Image, ImageDraw, ImageFont
+from torch import nn
 
-from ..common import Mistake, write_whole
+from ..data.digits import Digits
+from ..files import atomic_open, atomic_write
+from ..data.tables import write_csv
+from ..errors import RunFolderError
 from ..hyperparameters import Hyperparameters
+from .weights import save_generator, save_weights
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+ROOM = 1_000_000  # bytes that must be free before an epoch is written
+CHECKPOINTS = "checkpoint.new.pt", "checkpoint.pt", "checkpoint.previous.pt"  # a kill may leave a new one
 
 
-@contextlib.contextmanager
-def lock(folder):
-    """Hold the folder for this process alone; it is free again when the process ends, however it does. Gives what tells
-    this folder from one made anew in its place.
+class RunFolder:
+    """The folder of a run. Nothing is written before `locked`."""
 
-    Raises `Mistake` where another one trains in it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    held = FileLock(folder / ".lock", timeout=0)
-    try:
-        held.acquire()
-    except Timeout:
-        raise Mistake(f"{folder}: another process trains in it; wait for its end, or choose another run_dir") from None
-    try:
-        yield (folder / ".lock").stat().st_ino
-    finally:
-        held.release()
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).expanduser()
+        self._inode = 0  # of the lock file: tells this folder from one that was made in its place
+        self._board: SummaryWriter | None = None
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process alone; it is free again when the process ends, however
+        it does.
+
+        Raises `RunFolderError` where another one trains in it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            hint = "wait for its end, or choose another run_dir"
+            raise RunFolderError(f"{self.path}: another process trains in it; {hint}") from None
+        try:
+            self._inode = (self.path / ".lock").stat().st_ino
+            yield
+        finally:
+            lock.release()
+
+    @contextlib.contextmanager
+    def telling_os_errors(self) -> Iterator[None]:
+        """Turn an OSError about this folder (a full disk, no permission) into a
+        `RunFolderError`."""
+        try:
+            yield
+        except OSError as error:
+            path = Path(error.filename or self.path).resolve()
+            if not path.is_relative_to(self.path.resolve()):  # somebody else's: a callback's, say
+                raise
+            reason = f"cannot be written ({error.strerror or error}); training stopped"
+            hint = "train() continues from the last checkpoint there"
+            raise RunFolderError(f"{self.path}: {reason}, {hint}") from None
+
+    def check(self) -> None:
+        """Before an epoch is written: the folder must still be the one that was locked, with room
+        in it.
+
+        Raises `RunFolderError` where it was deleted or moved away, OSError where the disk is full.
+        """
+        lock = self.path / ".lock"
+        if not lock.exists() or lock.stat().st_ino != self._inode:
+            raise RunFolderError(f"{self.path} was deleted or moved while training: stopped")
+        if shutil.disk_usage(self.path).free < ROOM:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    # ---- hyperparameters and checkpoints ----
+
+    def check_or_write_hyperparameters(self, hyperparameters: Hyperparameters) -> None:
+        """Write down what the run computes, or refuse a folder that holds a run with other
+        hyperparameters."""
+        path = self.path / "hyperparameters.json"
+        if path.is_file():
+            refuse_others(self.path, Hyperparameters.from_json(path), hyperparameters)
+        else:
+            self.load_checkpoint(hyperparameters)  # one without its JSON file may be of another run
+            atomic_write(path, hyperparameters.to_json().encode())
+
+    def save_checkpoint(
+        self, parts: Mapping[str, Any], values: Mapping[str, Any], hyperparameters: Hyperparameters
+    ) -> None:
+        """Write the states of networks and optimisers by name, and plain values, as
+        `checkpoint.pt`.
+
+        It appears in one step; the one before stays as `checkpoint.previous.pt`.
+        """
+        self.check()
+        new, last, previous = (self.path / name for name in CHECKPOINTS)
+        state = {name: part.state_dict() for name, part in parts.items()}
+        state |= {**values, "hyperparameters": dataclasses.asdict(hyperparameters)}
+        content = io.BytesIO()
+        torch.save(state, content)
+        atomic_write(new, content.getbuffer())
+        if last.exists():
+            os.replace(last, previous)
+        os.replace(new, last)
+
+    def load_checkpoint(self, hyperparameters: Hyperparameters) -> dict[str, Any] | None:
+        """The content of the last whole checkpoint, on the CPU, or None where there is none.
+
+        Each byte is checked, and nothing is unpickled but tensors and plain values. Raises
+        `RunFolderError` where there are checkpoints and none can be read, or the one that can is of
+        other hyperparameters.
+        """
+        paths = [self.path / name for name in CHECKPOINTS if (self.path / name).is_file()]
+        for path in paths:
+            try:
+                state, found = read_checkpoint(path)
+            except Exception as error:  # the one before is whole
+                code = isinstance(error, pickle.UnpicklingError)
+                reason = "it holds code" if code else str(error).split("\n")[0]
+                print(f"{path} cannot be read ({reason})", file=sys.stderr)
+                continue
+            refuse_others(path, Hyperparameters.from_dict(found), hyperparameters)
+            return state
+        if paths:
+            hint = "delete the folder to start again"
+            raise RunFolderError(f"{self.path}: none of its checkpoints can be read; {hint}")
+        return None
+
+    # ---- what people look at ----
+
+    @contextlib.contextmanager
+    def tensorboard(self, step: int) -> Iterator[None]:
+        """Log to TensorBoard within; what a stopped run logged from that step on is hidden."""
+        from torch.utils.tensorboard import SummaryWriter  # slow to import
+
+        with SummaryWriter(str(self.path / "tensorboard"), purge_step=step) as self._board:
+            yield
+
+    def log(self, step: int, scalars: Mapping[str, float], pictures: Mapping[str, Digits]) -> None:
+        """Numbers by name, and grids of digits by name, for TensorBoard."""
+        if self._board is None:
+            return
+        for name, value in scalars.items():
+            self._board.add_scalar(name, value, step)
+        for name, digits in pictures.items():
+            grid = np.asarray(digits.grid(columns=10))
+            self._board.add_image(name, grid, step, dataformats="HW")
+        self._board.flush()
+
+    def save_epoch(self, history: list[dict[str, float]], progress: Digits, real: Digits, step: int) -> None:
+        """Write the table of all epochs so far, and the picture of the last, here and for
+        TensorBoard."""
+        self.check()
+        progress.save(self.path / "progress" / f"{len(history):03}.png", inverted=True)
+        write_csv(self.path / "history.csv", history)
+        self.log(step, history[-1] if history else {}, {"generated": progress, "real": real})
+
+    def save_snapshot(self, epoch: int, generator: nn.Module, discriminator: nn.Module) -> None:
+        """Keep the weights of both networks after an epoch, in `weights/`."""
+        place = self.path / "weights"
+        save_generator(generator, place / f"{epoch:03}-generator.safetensors")
+        save_weights(place / f"{epoch:03}-discriminator.safetensors", discriminator.state_dict())
+
+    def save_progression(self, epochs: int) -> None:
+        """Write `progression.gif` of the pictures after 0, 1, ..., `epochs` epochs."""
+        frames = [self.path / "progress" / f"{epoch:03}.png" for epoch in range(epochs + 1)]
+        progression_gif(frames, self.path / "progression.gif")
 
 
-def claim(folder, hyperparameters):
-    """Write down what was asked, or refuse a folder that holds a run with other hyperparameters."""
-    path = folder / "hyperparameters.json"
-    if path.is_file():
-        _refuse_others(folder, vars(Hyperparameters.from_json(path)), hyperparameters)
-    else:
-        load_checkpoint(folder, hyperparameters)  # one without its hyperparameters.json may be of another run
-        write_whole(path, hyperparameters.to_json().encode())
-
-
-def _refuse_others(folder, found, hyperparameters):
-    for name, asked in vars(hyperparameters).items():
-        if asked != found[name]:
-            raise Mistake(
-                f"{folder} holds a run with {name} = {found[name]!r}, asked for {asked!r}: "
+def refuse_others(place: Path, found: Hyperparameters, expected: Hyperparameters) -> None:
+    """Raise `RunFolderError` with the first field in which two runs differ."""
+    for name, value in vars(expected).items():
+        if value != getattr(found, name):
+            raise RunFolderError(
+                f"{place} holds a run with {name} = {getattr(found, name)!r}, asked for {value!r}: "
                 "choose another run_dir, or delete that one"
             )
 
 
-def still_there(folder, held):
-    """Raises `Mistake` where the folder that was `held` has been deleted or moved away: it is not made anew, half of it
-    gone; OSError where less than a megabyte is left, before half an epoch is written."""
-    if not (folder / ".lock").exists() or (folder / ".lock").stat().st_ino != held:
-        raise Mistake(f"{folder} was deleted or moved while training: stopped")
-    if shutil.disk_usage(folder).free < 1_000_000:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(the state, the fields of its hyperparameters) of a checkpoint whose every byte is sound."""
+    with zipfile.ZipFile(path) as archive:
+        packed = any(part.compress_type for part in archive.infolist())
+        if packed or archive.testzip():  # torch never packs: there is no telling how large it would be
+            raise ValueError("damaged")
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    return state, dict(state["hyperparameters"])
 
 
-def save_checkpoint(folder, state, hyperparameters):
-    """`checkpoint.pt` in one step; the one before stays as `checkpoint.previous.pt`."""
-    path, new, content = folder / "checkpoint.pt", folder / "checkpoint.new.pt", io.BytesIO()
-    torch.save(state | {"hyperparameters": dataclasses.asdict(hyperparameters)}, content)
-    write_whole(new, content.getbuffer())
-    if path.exists():
-        os.replace(path, folder / "checkpoint.previous.pt")
-    os.replace(new, path)
-
-
-def load_checkpoint(folder, hyperparameters):
-    """The state of the last whole checkpoint, on the CPU, or None where there is none.
-
-    Each byte is checked (a zip archive's checksums), and nothing is unpickled but tensors and plain values. Raises
-    `Mistake` where there are checkpoints and none can be read, or the one that can is of other hyperparameters.
-    """
-    names = "checkpoint.new.pt", "checkpoint.pt", "checkpoint.previous.pt"  # a kill may leave a new one unplaced
-    paths = [folder / name for name in names if (folder / name).is_file()]
-    for path in paths:
-        try:
-            with zipfile.ZipFile(path) as archive:
-                if any(part.compress_type for part in archive.infolist()) or archive.testzip():
-                    raise ValueError("damaged")  # or packed, as torch never does: there is no telling how large it is
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            found = dict(state["hyperparameters"])
-        except Exception as error:  # the one before is whole
-            reason = "it holds code" if isinstance(error, pickle.UnpicklingError) else str(error).split("\n")[0]
-            print(f"{path} cannot be read ({reason})", file=sys.stderr)
-            continue
-        _refuse_others(path, vars(Hyperparameters.from_dict(found)), hyperparameters)  # older ones may lack a field
-        return state
-    if paths:
-        raise Mistake(f"{folder}: none of its checkpoints can be read; delete the folder to start again")
-    return None
-
-
-def tensorboard(folder, step):
-    """A writer, to be closed; what an abandoned run logged from that step on is hidden."""
-    from torch.utils.tensorboard import SummaryWriter  # slow to import
-
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=step)
-
-
-def log_to_tensorboard(writer, step, scalars, pictures):
-    """Numbers by name, and grids of `Digits` by name, at a step."""
-    for name, value in scalars.items():
-        writer.add_scalar(name, value, step)
-    for name, digits in pictures.items():
-        writer.add_image(name, np.asarray(digits.grid(columns=10)), step, dataformats="HW")
-    writer.flush()
+def progression_gif(frames: list[Path], path: Path, seconds: float = 6.0) -> None:
+    """Write pictures named <epoch>.png as a GIF of about `seconds` that rests on the last."""
+    font, pages = ImageFont.load_default(size=16), []
+    for frame in frames:
+        picture = Image.open(frame).convert("L")
+        page = Image.new("L", (picture.width, picture.height + 26), 255)
+        page.paste(picture, (0, 26))
+        ImageDraw.Draw(page).text((6, 3), f"epoch {int(frame.stem)}", fill=60, font=font)
+        pages.append(np.asarray(page))
+    each = max(60, min(500, 1000 * seconds / len(pages)))  # milliseconds
+    durations = [each] * (len(pages) - 1) + [2500] if len(pages) > 1 else 2500
+    content = iio.imwrite("<bytes>", pages, extension=".gif", duration=durations, loop=0)
+    atomic_write(path, content)

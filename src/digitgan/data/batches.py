@@ -1,0 +1,43 @@
+"""A training set in shuffled batches."""
+
+from zlib import crc32
+
+import torch
+from torch import Tensor
+
+from .datasets import release
+from .digits import Digits
+from .randomness import random_seed, random_source
+
+
+class Batches:
+    """Batches of some `Digits`; what a step's batch holds depends on the seed and the step alone.
+
+    An epoch has `images_per_epoch` images (at most all), drawn without replacement; an incomplete
+    last batch is left out. `checksum` tells these digits from others of the same name.
+    """
+
+    def __init__(self, digits: Digits, batch_size: int, images_per_epoch: int, seed: int) -> None:
+        self.digits = digits
+        self.batch_size = min(batch_size, len(digits))
+        self.steps_per_epoch = min(images_per_epoch, len(digits)) // self.batch_size
+        some = digits.images[:: len(digits) // 1000 + 1]
+        self.checksum = crc32(some.tobytes(), len(digits))
+        self._seed, self._epoch, self._order = seed, -1, torch.empty(0)
+
+    def rows(self, step: int) -> Tensor:
+        """Which images a step sees, (batch_size,)."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            source = random_source(random_seed(self._seed, epoch, stream=1))
+            self._order, self._epoch = torch.randperm(len(self.digits), generator=source), epoch
+        return self._order[place * self.batch_size : (place + 1) * self.batch_size]
+
+    def load(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Images uint8 (B, 28, 28) and labels int64 (B,), on the CPU."""
+        digits = self.digits
+        images, labels = (
+            torch.from_numpy(part[rows.numpy()]) for part in (digits.images, digits.labels)
+        )
+        release(digits.images)  # where they lie in a file, their pages are given back
+        return images, labels

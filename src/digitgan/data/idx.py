@@ -1,0 +1,99 @@
+"""IDX files, the format of MNIST: two zero bytes, a type, the number of axes, their lengths, the
+numbers."""
+
+import gzip
+import hashlib
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+
+from ..files import atomic_open
+
+if TYPE_CHECKING:
+    from .digits import Digits
+
+# how a file may begin: (the type of its numbers, the lengths of all axes but the first)
+Kinds = dict[int, tuple[str, list[int]]]
+IMAGES: Kinds = {0x803: ("u1", [28, 28])}
+LABELS: Kinds = {0x801: ("u1", []), 0xC02: (">i4", [8])}
+MOST_PACKED, MOST = 500_000, 50_000_000  # images in a gzipped file, and in another
+
+
+def write_idx(
+    folder: str | Path, batches: Iterable["Digits"], count: int, train: bool = True
+) -> Path:
+    """Write `count` digits with their labels below `folder`/MNIST/raw, and return that folder.
+
+    They come as an iterable of `Digits`, of which one at a time is in memory.
+    """
+    raw, prefix = Path(folder).expanduser() / "MNIST" / "raw", "train" if train else "t10k"
+    number, side = count.to_bytes(4, "big"), (28).to_bytes(4, "big")
+    with (
+        atomic_open(raw / f"{prefix}-images-idx3-ubyte") as images,
+        atomic_open(raw / f"{prefix}-labels-idx1-ubyte") as labels,
+    ):
+        images.write(b"\0\0\x08\x03" + number + side + side)
+        labels.write(b"\0\0\x08\x01" + number)
+        for batch in batches:
+            images.write(batch.images.tobytes())
+            labels.write(batch.labels.astype(np.uint8).tobytes())
+    return raw
+
+
+def read_idx(path: Path, kinds: Kinds, sha256: str = "") -> np.ndarray:
+    """An IDX file, gzipped or not, as an array; one that is not gzipped stays in its file until
+    looked at.
+
+    No memory is filled on the word of the head, and no more is unpacked than it says. Raises
+    ValueError, OSError, EOFError or zlib.error where the file is not sound, or not the one of that
+    SHA-256.
+    """
+    with path.open("rb") as packed:
+        if packed.read(99).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+            raise ValueError("it looks like a web page")
+        packed.seek(0)
+        gzipped = path.suffix == ".gz"
+        file = gzip.GzipFile(fileobj=packed) if gzipped else packed
+        head, kind, shape = _read_head(file, kinds, MOST_PACKED if gzipped else MOST)
+        size = math.prod(shape) * np.dtype(kind).itemsize
+        if gzipped:
+            numbers = np.frombuffer(file.read(size + 1), np.uint8).copy()
+        else:
+            numbers = _map(packed, len(head))
+    if numbers.size != size:
+        told = "more" if numbers.size > size else "fewer"
+        raise ValueError(f"shape {shape} needs {size:,} bytes, it has {told}")
+    if sha256 and hashlib.sha256(head + numbers.data).hexdigest() != sha256:
+        raise ValueError(
+            "SHA-256 of its content is not MNIST's; `git checkout asset/mnist` restores it"
+        )
+    return numbers.view(kind).reshape(shape)
+
+
+def _read_head(
+    file: IO[bytes] | gzip.GzipFile, kinds: Kinds, most: int
+) -> tuple[bytes, str, list[int]]:
+    """The bytes of the head, the type of the numbers, and the shape."""
+    head = file.read(4)
+    kind, axes = kinds.get(int.from_bytes(head, "big"), ("u1", []))
+    head += file.read(4 + 4 * len(axes))
+    magic, *shape = np.frombuffer(head.ljust(8 + 4 * len(axes), b"\0"), ">u4").tolist()
+    if magic not in kinds or shape[1:] != axes or not 1 <= shape[0] <= most:
+        rule = " or ".join(f"{m:08x} {['N', *axes]}" for m, (_, axes) in kinds.items()).replace(
+            "'", ""
+        )
+        raise ValueError(
+            f"it begins with {magic:08x} {shape}, must with {rule}, N from 1 to {most:,}"
+        )
+    return head, kind, shape
+
+
+def _map(file: IO[bytes], offset: int) -> np.ndarray:
+    """The rest of a file as bytes that are read when they are looked at."""
+    try:  # may be written over in memory, as torch asks
+        return np.memmap(file, np.uint8, "c", offset)
+    except OSError:  # more than the system's memory may only be looked at
+        return np.memmap(file, np.uint8, "r", offset)

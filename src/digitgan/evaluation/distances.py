@@ -1,0 +1,72 @@
+"""How far two sets of images lie apart: Fréchet and kernel distance, precision and recall,
+neighbours."""
+
+import contextlib
+import io
+import warnings
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..data.digits import Digits
+
+NEIGHBOURS = 5  # the k of precision, recall, density and coverage
+
+
+def frechet_distance(features: Tensor, real_features: Tensor) -> float:
+    """The Fréchet distance (Heusel et al., arXiv 1706.08500) between two sets of features (N, F),
+    (M, F).
+
+    The features are the classifier's. With those of Inception it would be the FID.
+    """
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    identity = nn.Identity()  # features are handed over: computed once, they serve every figure
+    identity.num_features = features.shape[1]  # type: ignore[assignment]
+    distance = FrechetInceptionDistance(feature=identity)
+    distance.update(real_features, real=True)
+    distance.update(features, real=False)
+    return float(distance.compute())
+
+
+def kernel_distance(features: Tensor, real_features: Tensor, seed: int = 0) -> float:
+    """The kernel distance (Bińkowski et al., arXiv 1801.01401) of features; `seed` draws its
+    subsets."""
+    from torchmetrics.image.kid import KernelInceptionDistance
+
+    size = min(1000, len(features), len(real_features))
+    with warnings.catch_warnings():  # that it keeps all features
+        warnings.simplefilter("ignore")
+        distance = KernelInceptionDistance(feature=nn.Identity(), subset_size=size)
+    distance.update(real_features, real=True)
+    distance.update(features, real=False)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return float(distance.compute()[0])
+
+
+def precision_recall(features: Tensor, real_features: Tensor) -> dict[str, float]:
+    """Precision and recall (Kynkäänniemi et al., arXiv 1904.06991), density and coverage (Naeem et
+    al., arXiv 2002.09797), by name, among the `NEIGHBOURS` nearest neighbours."""
+    from joblib import parallel_config
+    from prdc import compute_prdc
+
+    quiet = contextlib.redirect_stdout(io.StringIO())
+    with quiet, parallel_config("sequential"):  # it prints, and its threads race to warn
+        found = compute_prdc(real_features.numpy(), features.numpy(), NEIGHBOURS)
+    return {name: float(value) for name, value in found.items()}
+
+
+def nearest(digits: Digits, train: Digits) -> tuple[np.ndarray, np.ndarray]:
+    """Distance of each digit to the nearest training digit (Euclidean, ink 1), and its index: (N,),
+    (N,)."""
+    everything = torch.from_numpy(train.images).flatten(1).float() / 255  # (60,000, 784)
+    squares = everything.square().sum(1)
+    distances, indices = [], []
+    for pixels in torch.from_numpy(digits.images).flatten(1).split(1000):
+        batch = pixels.float() / 255
+        squared, index = (squares - 2 * batch @ everything.T).min(1)
+        distances.append((squared + batch.square().sum(1)).clamp_min(0).sqrt())
+        indices.append(index)
+    return torch.cat(distances).numpy(), torch.cat(indices).numpy()

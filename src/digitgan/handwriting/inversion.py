@@ -1,0 +1,110 @@
+"""GAN inversion: the latent of a given handwriting, and directions of the latent space that mean
+something."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from ..data.digits import Digits
+from ..data.randomness import random_source
+from ..errors import InvalidInputError
+from ..evaluation.stroke_features import ink_features, stroke_features
+from ..models import Generator, evaluating, sample
+from ..runs.processes import native_bf16
+from .sampling import check_conditional
+
+POPULATION = 64  # latents whose handwriting tells what is common
+
+
+def imitate(
+    generator: Generator,
+    digits: Digits,
+    seed: int = 0,
+    starts: int = 8,
+    steps: int = 60,
+    progress: Callable[[float], object] | None = None,
+) -> Tensor:
+    """The latent (1, z_dim) of the handwriting of some digits, by GAN inversion.
+
+    `write(generator, "0123456789", z=z)` goes on in that handwriting. digits: one or several
+    `Digits` of one writer, with labels; `prepare` makes them of pictures. From the best of many
+    latents drawn with `seed`, several are improved at once by Adam. Two things are asked of a
+    latent: that the given digits look as given, and, so that the handwriting is found and not only
+    the digit, that all ten digits differ from the population's in slant, stroke width and height as
+    the given ones do. `progress(fraction)` is called after each step, with 0..1.
+
+    Raises `InvalidInputError` where there are no digits or one has no label.
+    """
+    check_conditional(generator)
+    unlabelled = (digits.labels < 0).sum()
+    if unlabelled or not len(digits):
+        told = f"{unlabelled} of {len(digits)} digits without label"
+        raise InvalidInputError(f"{told}: must be 1 or more, all with labels")
+    with evaluating(generator):
+        population = generator.draw_latents(POPULATION, random_source(seed))
+        with torch.no_grad():
+            objective = Inversion(generator, digits, population)
+            distance = objective(population)
+            z = population[distance.topk(starts, largest=False).indices]
+        with torch.enable_grad():
+            z = z.requires_grad_()
+            optimizer = torch.optim.Adam([z], betas=(0.8, 0.9))
+            for step in range(steps):
+                optimizer.param_groups[0]["lr"] = 0.15 * (1 - step / steps) + 0.01
+                (z.grad,) = torch.autograd.grad(objective(z).sum(), z)  # the weights get none
+                optimizer.step()
+                if progress:
+                    progress((step + 1) / steps)
+        with torch.no_grad():
+            return z[objective(z).argmin()][None].detach()
+
+
+class Inversion:
+    """objective(z): how far the handwriting of latents z (k, z_dim) is from that of given digits,
+    (k,)."""
+
+    def __init__(self, generator: Generator, digits: Digits, population: Tensor) -> None:
+        self.generator, self.device = generator, next(generator.parameters()).device
+        self.bf16 = native_bf16(self.device)
+        self.target = torch.from_numpy(digits.images).float() / 255  # (n, 28, 28)
+        self.labels = torch.from_numpy(digits.labels)
+        features = ink_features(self.ten_digits(population))  # (POPULATION, 10, 3)
+        self.mean, self.deviation = features.mean(0), features.std(0) + 1e-6  # (10, 3)
+        style = (ink_features(self.target) - self.mean[self.labels]) / self.deviation[self.labels]
+        self.style = style.mean(0).clamp(
+            -2.5, 2.5
+        )  # (3,), in standard deviations of the population
+
+    def ten_digits(self, z: Tensor) -> Tensor:
+        """The ten digits of latents z (k, z_dim): (k, 10, 28, 28), ink 1 on paper 0."""
+        y = torch.arange(10, device=self.device).repeat(len(z))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            images = self.generator(z.to(self.device).repeat_interleave(10, 0), y)
+        return (images.float().cpu().unflatten(0, (-1, 10)).squeeze(2) + 1) / 2
+
+    def __call__(self, z: Tensor) -> Tensor:
+        images = self.ten_digits(z)
+        difference = images[:, self.labels] - self.target  # (k, n, 28, 28)
+        coarse = avg_pool2d(difference, 2).square().mean((1, 2, 3))
+        pixels = difference.square().mean((1, 2, 3)) + 2 * coarse
+        style = (ink_features(images) - self.mean) / self.deviation  # (k, 10, 3)
+        style_distance = (style - self.style).square().mean((1, 2))
+        return pixels + 0.05 * style_distance + 0.002 * z.square().mean(1)
+
+
+def style_directions(generator: Generator, seed: int = 0, count: int = 300) -> Tensor:
+    """Directions of the latent space, (3, z_dim), for slant, stroke width and height.
+
+    A step of 1 along one changes that feature by one standard deviation among latents, and the
+    other two as little as can be (least squares).
+    """
+    z = generator.draw_latents(count, random_source(seed))
+    digits = sample(generator, np.tile(np.arange(10), count), z.repeat_interleave(10, 0))
+    features = torch.from_numpy(stroke_features(digits)).unflatten(0, (count, 10))  # (count, 10, 3)
+    style = ((features - features.mean(0)) / (features.std(0) + 1e-6)).mean(1)  # (count, 3)
+    style = (style - style.mean(0)) / style.std(0)
+    coefficients = torch.linalg.lstsq(z, style).solution  # (z_dim, 3)
+    return torch.linalg.pinv(coefficients)

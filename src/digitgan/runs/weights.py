@@ -1,0 +1,73 @@
+"""Weights as safetensors files, which hold no code, and are checked before they are used."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from ..files import atomic_write
+from ..hyperparameters import Hyperparameters
+from ..errors import DigitganError, InvalidInputError, short_repr
+
+MOST_BYTES, MOST_HEADER = 2**28, 2**20  # more than any hyperparameters ask for
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def save_weights(
+    path: str | Path, weights: Mapping[str, Tensor], metadata: dict[str, str] | None = None
+) -> None:
+    """Write tensors by name as a safetensors file, with texts by name as its metadata."""
+    tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
+    atomic_write(path, save(tensors, metadata))
+
+
+def save_generator(generator: nn.Module, path: str | Path) -> None:
+    """Write a generator's weights as safetensors, with its hyperparameters in the file's
+    metadata."""
+    hyperparameters = cast(Hyperparameters, generator.hyperparameters)
+    metadata = {"hyperparameters": hyperparameters.to_json()}
+    save_weights(path, generator.state_dict(), metadata)
+
+
+def load_network(
+    path: str | Path, build: Callable[[dict[str, str]], Network], what: str
+) -> Network:
+    """The network that `build(metadata)` returns, with the weights of a safetensors file.
+
+    It is in eval mode, on the CPU. Raises FileNotFoundError where there is no such file, and
+    `InvalidInputError` where its weights are not finite numbers under the names and in the shapes
+    and types of that network's own.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; train one first, or pass the path of one")
+    try:
+        with path.open("rb") as file:
+            size, header = path.stat().st_size, int.from_bytes(file.read(8), "little")
+        if size > MOST_BYTES or header > MOST_HEADER:
+            rule = f"must be at most {MOST_BYTES:,} and {MOST_HEADER:,}"
+            raise ValueError(f"{size:,} bytes, a header of {header:,}: {rule}")
+        with safe_open(path, "pt") as file:
+            with torch.random.fork_rng():
+                network = build(file.metadata() or {})
+            _copy_checked({name: file.get_tensor(name) for name in file.keys()}, network)  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, RuntimeError, DigitganError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InvalidInputError(f"{path}: not {what} ({reason})") from None
+    return network.eval()
+
+
+def _copy_checked(found: dict[str, Tensor], network: nn.Module) -> None:
+    expected = network.state_dict()
+    if set(found) != set(expected):
+        told = f"its tensors are {short_repr(sorted(found))}"
+        raise ValueError(f"{told}, must be {short_repr(sorted(expected))}")
+    for name, target in expected.items():
+        given, rule = (f"{t.dtype} {list(t.shape)}" for t in (found[name], target))
+        if given != rule or not found[name].isfinite().all():
+            raise ValueError(f"{name} is {given}, must be finite {rule}")
+        target.copy_(found[name])
