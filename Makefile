@@ -9,21 +9,20 @@ run: .venv/ready      ## train on MNIST: runs notebooks/main.ipynb into runs/mai
 test: .venv/ready      ## the tests
 	$(BIN)/python -m pytest
 torture: .venv/ready      ## the long versions: 30 kills, 100,000 hostile inputs; writes asset/results/faults.csv
-	$(BIN)/python -m pytest tests/test_faults.py tests/test_hostile.py tests/test_processes.py --torture -n 0
-lint: .venv/ready      ## ruff over code and notebooks
-	$(BIN)/ruff check && $(BIN)/ruff format --check
+	$(BIN)/python -m pytest tests/robustness --torture -n 0
+lint: .venv/ready      ## ruff over code and notebooks, mypy over the package
+	$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy
 lab: .venv/ready      ## open JupyterLab on main.ipynb
 	$(BIN)/jupyter lab notebooks/main.ipynb
 app: .venv/ready      ## the picker and the drawing pad as a web page, on this machine only
 	$(BIN)/voila notebooks/handwriting.ipynb --Voila.ip=127.0.0.1
 pretrained: .venv/ready      ## train the shipped generator (20 to 60 minutes on one core; stopped, it continues)
-	OMP_NUM_THREADS=1 $(BIN)/digitgan train --networks dcgan-deep --epochs 60 --z-dim 64 --shift 1 --gamma 0.5 --gamma-end 0.04 \
-	  --classify-end 0 --generator-lr 1e-3 --discriminator-lr 1e-3 --run-dir runs/pretrained
+	OMP_NUM_THREADS=1 $(BIN)/digitgan train --config asset/configs/pretrained.json
 	cp runs/pretrained/generator.safetensors asset/pretrained/cdcgan.safetensors
-assets: pretrained      ## make anew the committed notebooks, generators and pictures (6 hours; wants Chromium)
+assets: pretrained      ## make the committed notebooks, generators and pictures again (6 hours; wants Chromium)
 	rm -rf runs/main && $(BIN)/digitgan run notebooks/main.ipynb --in-place
 	cp runs/main/progression.gif asset/
-	$(BIN)/python -m pytest tests/test_browser.py -n 0 --screenshots runs/screenshots && cp runs/screenshots/picker.png runs/screenshots/pad.png asset/
+	$(BIN)/python -m pytest tests/browser -n 0 --screenshots runs/screenshots && cp runs/screenshots/picker.png runs/screenshots/pad.png asset/
 	rm -rf runs/compare && $(BIN)/digitgan run notebooks/compare.ipynb --in-place
 	cp runs/compare/compare.png runs/compare/compare.gif runs/compare/pipeline.png asset/
 	rm -rf runs/recipe && $(BIN)/digitgan run notebooks/recipe.ipynb -p measure True -p long True
