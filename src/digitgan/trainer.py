@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from torch.optim.swa_utils import AveragedModel
 
 from .data.batches import Batches
 from .data.digits import Digits, check_labels
@@ -23,6 +22,7 @@ from .errors import InvalidInputError, short_repr
 from .hyperparameters import Hyperparameters
 from .losses import LOSSES, one_stage_generator_step, r1_r2_penalty
 from .models import Discriminator, Generator, build, from_pixels, sample, sample_rows
+from .runs.averaging import AveragedNetwork
 from .runs.console import on_interrupt, progress_bar
 from .runs.run import TRAINERS, Run
 
@@ -57,7 +57,7 @@ class Trainer(Run):
     def start_over(self) -> None:
         """Forget all training."""
         self.generator, self.discriminator = self.build_networks()
-        self.averaged = AveragedModel(self.generator, avg_fn=self.average, use_buffers=True)
+        self.averaged = AveragedNetwork(self.generator)
         self.g_optimizer, self.d_optimizer = self.build_optimizers()
         self.step, self.history = 0, []
         self.metrics.reset()
@@ -89,7 +89,7 @@ class Trainer(Run):
             metrics = self.update_both(real, y)
         else:
             metrics = self.update_discriminator(real, y) | self.update_generator(real, y)
-        self.averaged.update_parameters(self.generator)
+        self.averaged.update(self.generator, self.ema_alpha())
         self.step += 1
         return {name: value.detach() for name, value in metrics.items()}
 
@@ -200,12 +200,11 @@ class Trainer(Run):
         group["lr"] = self.scheduled(optimizer.defaults["lr"], 0.0)
         optimizer.step()
 
-    def average(self, averaged: Tensor, current: Tensor, _: Any) -> Tensor:
-        """The averaged weights' step towards the current ones (called by `AveragedModel`)."""
+    def ema_alpha(self) -> float:
+        """How far the averaged weights move towards the current ones in this step, 0..1."""
         hp = self.hyperparameters
-        half_life = min(hp.ema_half_life, hp.ema_ramp * self.images_seen)
-        alpha = 1 - 0.5 ** (self.batch_size / half_life) if half_life else 1.0
-        return averaged.lerp(current, alpha) if averaged.is_floating_point() else current
+        half_life = min(hp.ema_half_life, hp.ema_ramp * self.images_seen)  # in images
+        return 1 - 0.5 ** (self.batch_size / half_life) if half_life else 1.0
 
     # ---- the run ----
 
@@ -229,7 +228,7 @@ class Trainer(Run):
                 if not found:
                     self.save_epoch(batches.digits)  # of the untrained networks
                 call(self)
-                while self.step < self.total_steps and not self.processes.mean([self.stopping]):
+                while self.step < self.total_steps and not self.processes.any(self.stopping):
                     self.timed_step(batches)
                     bar.update()
                     if self.step % self.steps_per_epoch == 0:
@@ -243,7 +242,7 @@ class Trainer(Run):
         wall, cpu = time.perf_counter(), time.process_time()
         torch.manual_seed(random_seed(self.hyperparameters.seed, self.step))
         pixels, y = batches.load(self.processes.shard(batches.rows(self.step)))
-        metrics = self.train_step(pixels.to(self.device), y.to(self.device))
+        metrics = self.train_step(pixels, y)
         cpu = (time.process_time() - cpu) * self.processes.count  # of all of them
         self.metrics.add(metrics, time.perf_counter() - wall, cpu)
         self.check_divergence()
@@ -256,16 +255,11 @@ class Trainer(Run):
         if label is not None and not self.hyperparameters.conditional:
             raise InvalidInputError(f"label = {label!r}: must be None, without labels in training")
         labels = check_labels(np.arange(num) % 10 if label is None else [label] * num)
-        return sample(self.averaged_generator, labels, seed=seed)
-
-    @property
-    def averaged_generator(self) -> Generator:
-        """The generator with averaged weights, the one that samples."""
-        return cast(Generator, self.averaged.module)
+        return sample(self.averaged.module, labels, seed=seed)
 
     def progress(self) -> Digits:
         """The run's fixed latents as digits: `PROGRESS_ROWS` rows of 0 to 9, a latent in each."""
-        return sample_rows(self.averaged_generator, PROGRESS_ROWS, self.hyperparameters.seed)
+        return sample_rows(self.averaged.module, PROGRESS_ROWS, self.hyperparameters.seed)
 
     def parts(self) -> dict[str, Any]:
         names = "generator", "discriminator", "averaged", "g_optimizer", "d_optimizer"

@@ -9,6 +9,8 @@ from .datasets import release
 from .digits import Digits
 from .randomness import random_seed, random_source
 
+RESIDENT_BYTES = 2**30  # a set of at most so many bytes is kept on a GPU whole
+
 
 class Batches:
     """Batches of some `Digits`; what a step's batch holds depends on the seed and the step alone.
@@ -17,13 +19,25 @@ class Batches:
     last batch is left out. `checksum` tells these digits from others of the same name.
     """
 
-    def __init__(self, digits: Digits, batch_size: int, images_per_epoch: int, seed: int) -> None:
+    def __init__(
+        self,
+        digits: Digits,
+        batch_size: int,
+        images_per_epoch: int,
+        seed: int,
+        device: torch.device = torch.device("cpu"),
+    ) -> None:
         self.digits = digits
         self.batch_size = min(batch_size, len(digits))
         self.steps_per_epoch = min(images_per_epoch, len(digits)) // self.batch_size
         some = digits.images[:: len(digits) // 1000 + 1]
         self.checksum = crc32(some.tobytes(), len(digits))
+        self.device = device
         self._seed, self._epoch, self._order = seed, -1, torch.empty(0)
+        self._resident: tuple[Tensor, Tensor] | None = None  # the whole set, on the device
+        if device.type != "cpu" and digits.images.nbytes <= RESIDENT_BYTES:
+            images, labels = torch.from_numpy(digits.images), torch.from_numpy(digits.labels)
+            self._resident = images.to(device), labels.to(device)
 
     def rows(self, step: int) -> Tensor:
         """Which images a step sees, (batch_size,)."""
@@ -34,10 +48,13 @@ class Batches:
         return self._order[place * self.batch_size : (place + 1) * self.batch_size]
 
     def load(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Images uint8 (B, 28, 28) and labels int64 (B,), on the CPU."""
+        """Images uint8 (B, 28, 28) and labels int64 (B,), on the device."""
+        if self._resident:
+            rows = rows.to(self.device, non_blocking=True)
+            return self._resident[0][rows], self._resident[1][rows]
         digits = self.digits
         images, labels = (
             torch.from_numpy(part[rows.numpy()]) for part in (digits.images, digits.labels)
         )
         release(digits.images)  # where they lie in a file, their pages are given back
-        return images, labels
+        return images.to(self.device), labels.to(self.device)

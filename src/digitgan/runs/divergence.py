@@ -8,7 +8,9 @@ from torch.nn.utils import parameters_to_vector
 from ..errors import TrainingDivergedError
 
 BOUND = 1e5  # for the mean of a loss or a logit, and for a weight
-RELATIVISTIC_BOUND = 30.0  # for relativistic losses, which stay near log 2 while neither network wins
+RELATIVISTIC_BOUND = (
+    30.0  # for relativistic losses, which stay near log 2 while neither network wins
+)
 
 
 def refuse_divergence(

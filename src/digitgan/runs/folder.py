@@ -21,9 +21,9 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
 from ..data.digits import Digits
-from ..files import atomic_open, atomic_write
 from ..data.tables import write_csv
 from ..errors import RunFolderError
+from ..files import atomic_write
 from ..hyperparameters import Hyperparameters
 from .weights import save_generator, save_weights
 
@@ -31,7 +31,11 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 ROOM = 1_000_000  # bytes that must be free before an epoch is written
-CHECKPOINTS = "checkpoint.new.pt", "checkpoint.pt", "checkpoint.previous.pt"  # a kill may leave a new one
+CHECKPOINTS = (
+    "checkpoint.new.pt",
+    "checkpoint.pt",
+    "checkpoint.previous.pt",
+)  # a kill may leave a new one
 
 
 class RunFolder:
@@ -163,7 +167,9 @@ class RunFolder:
             self._board.add_image(name, grid, step, dataformats="HW")
         self._board.flush()
 
-    def save_epoch(self, history: list[dict[str, float]], progress: Digits, real: Digits, step: int) -> None:
+    def save_epoch(
+        self, history: list[dict[str, float]], progress: Digits, real: Digits, step: int
+    ) -> None:
         """Write the table of all epochs so far, and the picture of the last, here and for
         TensorBoard."""
         self.check()
@@ -197,7 +203,9 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """(the state, the fields of its hyperparameters) of a checkpoint whose every byte is sound."""
     with zipfile.ZipFile(path) as archive:
         packed = any(part.compress_type for part in archive.infolist())
-        if packed or archive.testzip():  # torch never packs: there is no telling how large it would be
+        if (
+            packed or archive.testzip()
+        ):  # torch never packs: there is no telling how large it would be
             raise ValueError("damaged")
     state = torch.load(path, map_location="cpu", weights_only=True)
     return state, dict(state["hyperparameters"])

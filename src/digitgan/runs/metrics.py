@@ -33,7 +33,9 @@ class EpochMetrics:
         if not self._waiting:
             return
         clocks = torch.tensor(self._clocks, device=self._waiting[0].device)
-        rows = self._mean(torch.cat([torch.stack(self._waiting), clocks], 1))  # (steps, len(COLUMNS))
+        rows = self._mean(
+            torch.cat([torch.stack(self._waiting), clocks], 1)
+        )  # (steps, len(COLUMNS))
         for row in rows.double().cpu():
             self.sums += row
         self._waiting, self._clocks = [], []
@@ -43,7 +45,9 @@ class EpochMetrics:
         self.fetch()
         return dict(zip(COLUMNS, (self.sums / max(1, steps)).tolist(), strict=True))
 
-    def epoch_row(self, epoch: int, steps: int, penalties: int, batch_size: int) -> dict[str, float]:
+    def epoch_row(
+        self, epoch: int, steps: int, penalties: int, batch_size: int
+    ) -> dict[str, float]:
         """The history's row of an epoch of so many steps, of which some had a penalty; begins the
         next."""
         row = self.means(steps)

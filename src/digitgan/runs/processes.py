@@ -57,6 +57,10 @@ class Processes:
             hint = f"started again, it continues from {self._run_dir}'s last checkpoint"
             raise ProcessLostError(f"{reason}: training stopped; {hint}") from None
 
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in any of the processes. Alone, nothing waits for the device."""
+        return flag if self.count == 1 else bool(self.mean([flag]) > 0)
+
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace each gradient by its mean over all processes, each of which saw its part of the
         batch."""

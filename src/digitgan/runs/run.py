@@ -17,7 +17,6 @@ from .metrics import STEP_METRICS, EpochMetrics
 from .processes import Processes, native_bf16
 from .weights import save_generator
 
-
 R = TypeVar("R", bound="Run")
 CHECK_INTERVAL = 100  # steps between two checks for divergence
 # system -> its trainer: `trainer.py` adds the default's, the files of `systems/` add theirs
@@ -124,7 +123,7 @@ class Run:
         if hp.conditional and (self.digits.labels < 0).any():
             rule = "a conditional generator needs them all"
             raise InvalidInputError(f"dataset = {hp.dataset!r}: has images without labels, {rule}")
-        batches = Batches(self.digits, self.batch_size, hp.images_per_epoch, hp.seed)
+        batches = Batches(self.digits, self.batch_size, hp.images_per_epoch, hp.seed, self.device)
         self.batch_size, self.steps_per_epoch = batches.batch_size, batches.steps_per_epoch
         self.data_checksum = batches.checksum
         return batches

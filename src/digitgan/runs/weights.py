@@ -9,9 +9,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from ..errors import DigitganError, InvalidInputError, short_repr
 from ..files import atomic_write
 from ..hyperparameters import Hyperparameters
-from ..errors import DigitganError, InvalidInputError, short_repr
 
 MOST_BYTES, MOST_HEADER = 2**28, 2**20  # more than any hyperparameters ask for
 Network = TypeVar("Network", bound=nn.Module)
