@@ -25,19 +25,19 @@ class Batches:
         batch_size: int,
         images_per_epoch: int,
         seed: int,
-        device: torch.device = torch.device("cpu"),
+        device: torch.device | None = None,
     ) -> None:
         self.digits = digits
         self.batch_size = min(batch_size, len(digits))
         self.steps_per_epoch = min(images_per_epoch, len(digits)) // self.batch_size
         some = digits.images[:: len(digits) // 1000 + 1]
         self.checksum = crc32(some.tobytes(), len(digits))
-        self.device = device
+        self.device = device or torch.device("cpu")
         self._seed, self._epoch, self._order = seed, -1, torch.empty(0)
         self._resident: tuple[Tensor, Tensor] | None = None  # the whole set, on the device
-        if device.type != "cpu" and digits.images.nbytes <= RESIDENT_BYTES:
+        if self.device.type != "cpu" and digits.images.nbytes <= RESIDENT_BYTES:
             images, labels = torch.from_numpy(digits.images), torch.from_numpy(digits.labels)
-            self._resident = images.to(device), labels.to(device)
+            self._resident = images.to(self.device), labels.to(self.device)
 
     def rows(self, step: int) -> Tensor:
         """Which images a step sees, (batch_size,)."""

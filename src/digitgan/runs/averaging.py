@@ -21,6 +21,7 @@ class AveragedNetwork(nn.Module, Generic[Network]):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.module: Network = copy.deepcopy(network)
+        count = torch.tensor(0)  # of updates
         self.register_buffer(
             "n_averaged", torch.tensor(0, device=next(network.parameters()).device)
         )
