@@ -54,24 +54,23 @@ class Hyperparameters:
     # ---- losses ----
     loss: Literal["relativistic", "non-saturating", "smoothed", "wasserstein"] = "relativistic"
     """The adversarial loss; the equations are in `losses.py`. `relativistic` pairs each real
-    image with a generated one of the same label (R3GAN, arXiv 2501.05441), which keeps all modes
-    covered."""
+    image with a generated one of the same label, against collapse (R3GAN, arXiv 2501.05441)."""
     aux_weight: Weight = 0.3
     """Weight of an auxiliary classifier (arXiv 1610.09585) in the discriminator's loss: the
-    cross-entropy of its class logits, on real images alone. 0 leaves it out."""
+    cross-entropy, on real images alone, of how well the projection agrees with each label. It has
+    no weights of its own. 0 leaves it out; it must be 0 where `conditional` is False."""
     aux_weight_end: Weight = 0.1
-    """What `aux_weight` falls to: late in a run it would keep the generator to the clearest
-    digits."""
+    """What `aux_weight` ends at: late in a run it would keep the generator to clear digits."""
     gamma: Weight = 0.2
-    """Weight of the gradient penalty, (R1 + R2) / 2 (arXiv 2501.05441, eq. 4). 0 leaves it out."""
+    """Weight of the gradient penalty, (R1 + R2) / 2 (arXiv 2501.05441). 0 leaves it out."""
     gamma_end: Weight = 0.02
-    """What `gamma` falls to: early a penalty steadies the run, late it would blur the images."""
+    """What `gamma` ends at: early a penalty steadies the run, late it would blur the images."""
     penalty_interval: Positive = 8
     """Steps from one penalty to the next, each weighted by this number (lazy regularisation, arXiv
-    1912.04958): the second derivative costs as much as three plain steps."""
+    1912.04958, without its change of Adam): a second derivative costs as much as three steps."""
     augment_shift: Annotated[int, Between(0, 14)] = 0
-    """Largest shift, in pixels, of what the discriminator sees; the real and generated images of a
-    step move alike. Against overfitting in long runs (arXiv 2006.10738). 0 for none."""
+    """Largest shift, in pixels, of what the discriminator sees, around the rim; all images of a
+    step move alike. Against overfitting in long runs (after DiffAugment, arXiv 2006.10738)."""
 
     # ---- optimisers ----
     epochs: Count = 16
@@ -83,24 +82,22 @@ class Hyperparameters:
     discriminator_lr: Rate = 1.5e-3
     """Adam's learning rate for the discriminator at the start."""
     beta1: Momentum = 0.0
-    """Adam's momentum: none, since each network's target moves (arXiv 2501.05441; DCGAN took
-    0.5)."""
+    """Adam's momentum: none, since each network's target moves (arXiv 2501.05441)."""
     beta2: Momentum = 0.99
-    """Adam's decay of squared gradients: short, for the same reason (arXiv 1912.04958)."""
+    """Adam's decay of squared gradients: short, for the same reason (as arXiv 1912.04958)."""
     updates: Literal["one-stage", "alternating"] = "one-stage"
     """`alternating`: the generator's step passes new images through the updated discriminator.
     `one-stage`: one pass serves both updates (arXiv 2103.00430), which is a fifth faster. It needs
     a discriminator without BatchNorm."""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """`cosine`: learning rates fall to 0, `gamma` and `aux_weight` to their ends, along half a
+    """`cosine`: learning rates go to 0, `gamma` and `aux_weight` to their ends, by half a
     cosine."""
 
     # ---- averaging ----
     ema_half_life: Annotated[float, Between(0, 10**12)] = 50_000.0
-    """Half-life of the averaged generator's weights, in images (arXiv 1812.04948)."""
+    """Half-life, in images, of the averaged generator's weights (averaging: arXiv 1710.10196)."""
     ema_ramp: Rate = 0.1
-    """The half-life is at most this fraction of the images seen, so that early weights are
-    forgotten."""
+    """The half-life is at most this fraction of the images seen (as in arXiv 2006.06676's code)."""
 
     # ---- the run ----
     precision: Literal["auto", "bf16", "fp32"] = "auto"

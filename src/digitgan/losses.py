@@ -32,8 +32,8 @@ def smoothed_discriminator(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def wasserstein_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """D(G(z)) - D(x): minus the distance that a D of bounded gradient measures (arXiv 1701.07875,
-    eq. 3)."""
+    """D(G(z)) - D(x): minus the distance that a 1-Lipschitz D measures (arXiv 1701.07875, eq.
+    3)."""
     return (fake - real).mean()
 
 
@@ -61,19 +61,19 @@ LOSSES: dict[str, tuple[Loss, Loss]] = {  # name -> (discriminator's loss, gener
 }
 
 
-def one_stage_generator_step(
+def one_stage_generator_gradient(
     losses: tuple[Loss, Loss], real: Tensor, fake: Tensor, discriminator_gradient: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The generator's loss, and its gradient at the generated images without a second pass through
-    D.
+    """L_G and its gradient at the generated images, without a second pass through D.
 
-    Both losses see a generated image g only through its logit l = D(g). By the chain rule
+    Both losses see a generated image g only through its own logit l = D(g), as long as D has no
+    BatchNorm. By the chain rule
 
         dL_D/dg = dL_D/dl * dl/dg
         dL_G/dg = dL_G/dl * dl/dg = (dL_G/dl / dL_D/dl) * dL_D/dg,
 
     so the discriminator's own gradient, scaled image by image, is the generator's (one-stage
-    training, arXiv 2103.00430, section 3.1).
+    training, Shen et al., arXiv 2103.00430).
 
     real, fake: logits (B,). discriminator_gradient: dL_D/dg, (B, C, H, W), without penalties.
     Returns L_G, a scalar, and dL_G/dg, (B, C, H, W).
@@ -81,9 +81,9 @@ def one_stage_generator_step(
     discriminator_loss, generator_loss = losses
     real, fake = real.detach(), fake.detach().requires_grad_()
     loss = generator_loss(real, fake)
-    (wanted,) = torch.autograd.grad(loss, fake)  # dL_G/dl, (B,)
-    (present,) = torch.autograd.grad(discriminator_loss(real, fake), fake)  # dL_D/dl, (B,)
-    ratio = (wanted / present).clamp(-1e15, 1e15)  # finite where D is so sure that dL_D/dl is 0
+    (dlg_dl,) = torch.autograd.grad(loss, fake)  # (B,)
+    (dld_dl,) = torch.autograd.grad(discriminator_loss(real, fake), fake)  # (B,)
+    ratio = (dlg_dl / dld_dl).clamp(-1e15, 1e15)  # finite; beyond a logit gap of 35 G's part fades
     return loss.detach(), ratio[:, None, None, None] * discriminator_gradient
 
 
@@ -98,7 +98,7 @@ def squared_gradient_norm(logits: Tensor, images: Tensor) -> Tensor:
 
 def r1_r2_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor, y: Tensor) -> Tensor:
     """(R1 + R2) / 2, with R1 = E ||grad D(x)||^2 at real images and R2 the same at generated ones
-    (Mescheder et al., arXiv 1801.04406, eq. 9; R3GAN, arXiv 2501.05441, eq. 4)."""
+    (Mescheder et al., arXiv 1801.04406, eqs. 9 and 10; R3GAN, arXiv 2501.05441)."""
     images = torch.cat([real, fake]).detach().requires_grad_()  # (2B, C, H, W)
     return squared_gradient_norm(discriminator(images, torch.cat([y, y])), images).mean()
 

@@ -2,8 +2,9 @@
 
 Conditional DCGAN: Radford et al., arXiv 1511.06434, with labels as in Mirza & Osindero, arXiv
 1411.1784 (generator) and Miyato & Koyama, arXiv 1802.05637 (discriminator). Images are float
-(B, 1, 28, 28) inside, paper -1 and ink 1, and uint8 (B, 28, 28) outside. Deviations: no BatchNorm
-in the discriminator (arXiv 2501.05441), and a first map of 7x7, which is 28 halved twice.
+(B, 1, 28, 28) inside, paper -1 and ink 1, and uint8 (B, 28, 28) outside. Deviations from DCGAN: no
+BatchNorm in D (arXiv 2501.05441), 3x3 kernels and pixel shuffles, a hidden linear layer in D, maps
+that begin at 7x7, torch's initialisation. `systems/dcgan.py` has the classic's strides.
 """
 
 import contextlib
@@ -70,12 +71,9 @@ class Discriminator(nn.Module):
         return self.logits_and_classes(x, y)[0]
 
     def logits_and_classes(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Logits (B,), and class logits (B, 10): how well the image agrees with each label (or
-        None)."""
+        """Logits (B,), and class logits (B, 10): how well the image agrees with each label."""
         features = self.net(x).float()  # (B, features)
-        with torch.autocast(
-            x.device.type, enabled=False
-        ):  # a logit may be a small difference of large ones
+        with torch.autocast(x.device.type, enabled=False):  # float32: losses subtract large logits
             logits = self.to_logit(features).squeeze(1)  # (B,)
             if self.embedding is None:
                 return logits, None

@@ -1,6 +1,6 @@
 """`Trainer`: the training loop and one training step, from top to bottom.
 
-A step's random numbers depend on the seed and its number alone: a resumed run gives the same bits.
+Random numbers depend on the seed and the step's number alone: a resumed run gives the same bits.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from .data.digits import Digits, check_labels
 from .data.randomness import random_seed
 from .errors import InvalidInputError, short_repr
 from .hyperparameters import Hyperparameters
-from .losses import LOSSES, one_stage_generator_step, r1_r2_penalty
+from .losses import LOSSES, one_stage_generator_gradient, r1_r2_penalty
 from .models import Discriminator, Generator, build, from_pixels, sample, sample_rows
 from .runs.averaging import AveragedNetwork
 from .runs.console import on_interrupt, progress_bar
@@ -116,17 +116,18 @@ class Trainer(Run):
         return {"generator_loss": loss}
 
     def update_both(self, real: Tensor, y: Tensor) -> Metrics:
-        """Minimise L_D and L_G by one pass of the discriminator (arXiv 2103.00430)."""
+        """Minimise L_D and L_G by one pass of D, both at its weights before the step
+        (one-stage)."""
         made = self.generate(y)  # (B, 1, 28, 28), with the generator's graph
         fake = made.detach().float().requires_grad_()
         metrics, real_logits, fake_logits = self.discriminator_step(real, fake, y)
-        gradient = cast(Tensor, fake.grad)  # of L_D, (B, 1, 28, 28)
-        loss, gradient = one_stage_generator_step(self.losses, real_logits, fake_logits, gradient)
+        logits, gradient = (real_logits, fake_logits), cast(Tensor, fake.grad)  # dL_D/dfake
+        loss, gradient = one_stage_generator_gradient(self.losses, *logits, gradient)  # dL_G/dfake
         self.optimise(self.g_optimizer, made, gradient.to(made.dtype))
         return metrics | {"generator_loss": loss}
 
     def discriminator_step(self, real: Tensor, fake: Tensor, y: Tensor) -> DiscriminatorStep:
-        """One step of the discriminator; it leaves the gradient of L_D at `fake` in `fake.grad`."""
+        """One step of D; leaves dL_D/dfake, free of penalties, in the caller's `fake.grad`."""
         real, fake = self.augment(real, fake)
         with self.autocast():
             real_logits, classes = self.discriminator.logits_and_classes(real, y)  # (B,), (B, 10)
@@ -140,7 +141,7 @@ class Trainer(Run):
     def regularise(
         self, real: Tensor, fake: Tensor, classes: Tensor | None, y: Tensor
     ) -> tuple[Tensor | float, Tensor]:
-        """What is added to L_D, (auxiliary classification + gamma * penalty, the penalty alone)."""
+        """Additions to L_D, aux_weight * L_aux + interval * gamma * penalty; the penalty, or 0."""
         hp = self.hyperparameters
         total: Tensor | float = 0.0
         penalty = torch.zeros((), device=self.device)
@@ -153,7 +154,7 @@ class Trainer(Run):
             total = total + weight * penalty
         return total, penalty.detach()
 
-    # ---- the parts of a step that an older system may change ----
+    # ---- what a system in `systems/` may override, beside the losses and the networks ----
 
     def to_images(self, pixels: Tensor) -> Tensor:
         """Real images for the discriminator: uint8 (B, 28, 28) -> float32 (B, 1, 28, 28)."""
@@ -167,7 +168,7 @@ class Trainer(Run):
             return self.generator(z, y)
 
     def set_mode(self) -> None:
-        """Networks in train mode before each use in training."""
+        """The generator in train mode, before each use in training."""
         self.generator.train()
 
     def penalty(self, real: Tensor, fake: Tensor, y: Tensor) -> Tensor:
@@ -192,7 +193,7 @@ class Trainer(Run):
     def optimise(
         self, optimizer: torch.optim.Optimizer, output: Tensor, gradient: Tensor | None = None
     ) -> None:
-        """One step of a network, from a loss, or from an output and the loss's gradient there."""
+        """Adam's step at the scheduled rate, from a loss, or an output and a gradient there."""
         optimizer.zero_grad()
         output.backward(gradient)
         (group,) = optimizer.param_groups

@@ -12,8 +12,8 @@ Network = TypeVar("Network", bound=nn.Module)
 class AveragedNetwork(nn.Module, Generic[Network]):
     """A copy of a network whose weights follow the network's, as `module`.
 
-    An update reads nothing back from the device. The copy holds no reference to the network, so that it
-    can be pickled by itself.
+    An update reads nothing back from the device. The copy holds no reference to the network, so
+    that it can be pickled by itself.
     """
 
     n_averaged: Tensor
@@ -21,10 +21,8 @@ class AveragedNetwork(nn.Module, Generic[Network]):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.module: Network = copy.deepcopy(network)
-        count = torch.tensor(0)  # of updates
-        self.register_buffer(
-            "n_averaged", torch.tensor(0, device=next(network.parameters()).device)
-        )
+        device = next(network.parameters()).device
+        self.register_buffer("n_averaged", torch.tensor(0, device=device))
 
     def forward(self, *inputs: Tensor) -> Tensor:
         return self.module(*inputs)
