@@ -97,7 +97,7 @@ NAMES = {
         "score_generator": "evaluation.scorecard.score_generator",
         "Scorecard": "evaluation.scorecard.Scorecard",
     },
-    "digitgan.handwriting": _STROKES | {"hands": "handwriting.sampling.sample_rows"},
+    "digitgan.handwriting": _STROKES | {"hands": "models.sample_rows"},
     "digitgan.hyperparameters": {"SYSTEMS": "systems.SYSTEMS", "system": "systems.system"},
     "digitgan.figures": {},
     "digitgan.widgets": {},

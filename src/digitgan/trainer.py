@@ -163,7 +163,8 @@ class Trainer(Run):
     def generate(self, y: Tensor) -> Tensor:
         """Generated images (B, 1, 28, 28) of the labels y, from new latents."""
         self.set_mode()
-        z = self.processes.shard(self.generator.draw_latents(self.batch_size)).to(self.device)
+        z = self.generator.draw_latents(len(y) * self.processes.count)  # of all processes
+        z = self.processes.shard(z).to(self.device)
         with self.autocast():
             return self.generator(z, y)
 
