@@ -2,7 +2,8 @@
 rule."""
 
 import reprlib
-import sys
+
+from .streams import tell
 
 
 class DigitganError(Exception):
@@ -44,5 +45,5 @@ def short_repr(value: object) -> str:
 
 def print_error(error: object, code: int) -> int:
     """Tell the user in one line what is wrong; returns the exit code."""
-    print("digitgan:", " ".join(str(error).split()), file=sys.stderr)
+    tell(f"digitgan: {' '.join(str(error).split())}", error=True)
     return code
