@@ -4,13 +4,14 @@ numbers."""
 import gzip
 import hashlib
 import math
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from ..files import atomic_open
+from ..files import UNSUPPORTED, atomic_open, user_path
 
 if TYPE_CHECKING:
     from .digits import Digits
@@ -29,7 +30,7 @@ def write_idx(
 
     They come as an iterable of `Digits`, of which one at a time is in memory.
     """
-    raw, prefix = Path(folder).expanduser() / "MNIST" / "raw", "train" if train else "t10k"
+    raw, prefix = user_path(folder) / "MNIST" / "raw", "train" if train else "t10k"
     number, side = count.to_bytes(4, "big"), (28).to_bytes(4, "big")
     with (
         atomic_open(raw / f"{prefix}-images-idx3-ubyte") as images,
@@ -52,10 +53,11 @@ def read_idx(path: Path, kinds: Kinds, sha256: str = "") -> np.ndarray:
     SHA-256.
     """
     with path.open("rb") as packed:
-        if packed.read(99).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        begin = packed.read(99)
+        if begin.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
             raise ValueError("it looks like a web page")
         packed.seek(0)
-        gzipped = path.suffix == ".gz"
+        gzipped = path.suffix.lower() == ".gz" or begin.startswith(b"\x1f\x8b")
         file = gzip.GzipFile(fileobj=packed) if gzipped else packed
         head, kind, shape = _read_head(file, kinds, MOST_PACKED if gzipped else MOST)
         size = math.prod(shape) * np.dtype(kind).itemsize
@@ -93,7 +95,12 @@ def _read_head(
 
 def _map(file: IO[bytes], offset: int) -> np.ndarray:
     """The rest of a file as bytes that are read when they are looked at."""
-    try:  # may be written over in memory, as torch asks
-        return np.memmap(file, np.uint8, "c", offset)
-    except OSError:  # more than the system's memory may only be looked at
-        return np.memmap(file, np.uint8, "r", offset)
+    for mode in ("c", "r"):  # may be written over in memory, as torch asks; or only be looked at
+        try:
+            return np.memmap(file, np.uint8, mode, offset)  # type: ignore[call-overload]
+        except OSError as error:  # more than the system's memory, or files that cannot be mapped
+            reason = error.errno
+    if reason not in UNSUPPORTED:
+        raise OSError(reason, os.strerror(reason or 0))
+    file.seek(offset)
+    return np.frombuffer(bytearray(file.read()), np.uint8)
