@@ -2,35 +2,33 @@
 
 import contextlib
 import dataclasses
-import errno
 import io
 import os
 import pickle
-import shutil
-import sys
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import imageio.v3 as iio
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
 from ..data.digits import Digits
 from ..data.tables import write_csv
 from ..errors import RunFolderError
-from ..files import atomic_write
+from ..files import atomic_write, user_path
 from ..hyperparameters import Hyperparameters
+from ..streams import tell
+from .lock import FolderLock, check_room
 from .weights import save_generator, save_weights
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-ROOM = 1_000_000  # bytes that must be free before an epoch is written
 CHECKPOINTS = (
     "checkpoint.new.pt",
     "checkpoint.pt",
@@ -42,29 +40,17 @@ class RunFolder:
     """The folder of a run. Nothing is written before `locked`."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).expanduser()
-        self._inode = 0  # of the lock file: tells this folder from one that was made in its place
+        self.path = user_path(path)
+        self._lock = FolderLock(self.path)
         self._board: SummaryWriter | None = None
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Hold the folder for this process alone; it is free again when the process ends, however
         it does.
 
         Raises `RunFolderError` where another one trains in it.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            hint = "wait for its end, or choose another run_dir"
-            raise RunFolderError(f"{self.path}: another process trains in it; {hint}") from None
-        try:
-            self._inode = (self.path / ".lock").stat().st_ino
-            yield
-        finally:
-            lock.release()
+        return self._lock.held()
 
     @contextlib.contextmanager
     def telling_os_errors(self) -> Iterator[None]:
@@ -86,11 +72,9 @@ class RunFolder:
 
         Raises `RunFolderError` where it was deleted or moved away, OSError where the disk is full.
         """
-        lock = self.path / ".lock"
-        if not lock.exists() or lock.stat().st_ino != self._inode:
+        if not self._lock.is_there():
             raise RunFolderError(f"{self.path} was deleted or moved while training: stopped")
-        if shutil.disk_usage(self.path).free < ROOM:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        check_room(self.path)
 
     # ---- hyperparameters and checkpoints ----
 
@@ -137,7 +121,7 @@ class RunFolder:
             except Exception as error:  # the one before is whole
                 code = isinstance(error, pickle.UnpicklingError)
                 reason = "it holds code" if code else str(error).split("\n")[0]
-                print(f"{path} cannot be read ({reason})", file=sys.stderr)
+                tell(f"{path} cannot be read ({reason})", error=True)
                 continue
             refuse_others(path, Hyperparameters.from_dict(found), hyperparameters)
             return state
