@@ -84,7 +84,7 @@ NAMES = {
         "Digits": "data.digits.Digits",
         "check_labels": "data.digits.check_labels",
         "load_digits": "data.datasets.load_digits",
-        "release": "data.datasets.release",
+        "release": "data.digits.release",
         "write_idx": "data.idx.write_idx",
     },
     "digitgan.objectives": {

@@ -5,8 +5,7 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from .datasets import release
-from .digits import Digits
+from .digits import Digits, release
 from .randomness import random_seed, random_source
 
 RESIDENT_BYTES = 2**30  # a set of at most so many bytes is kept on a GPU whole

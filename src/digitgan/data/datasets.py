@@ -1,15 +1,17 @@
 """The sets of real digits: MNIST, which lies in the repository, and those that are read or
 downloaded."""
 
-import mmap
+import itertools
+import re
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from ..errors import InvalidInputError
-from ..files import ASSET
+from ..files import ASSET, user_path
 from ..hyperparameters import Hyperparameters
+from ..streams import tell
 from .digits import Digits
 from .idx import IMAGES, LABELS, read_idx
 
@@ -28,20 +30,26 @@ DOWNLOADS: dict[str, dict[str, str]] = {  # sets that torchvision knows, with it
 }
 
 
+EMNIST_SPLITS = ("balanced", "byclass", "bymerge", "digits", "letters", "mnist")
+MOST_FILES = 10_000  # that are looked at in search of a set under other names
+
+
 def load_digits(
     name: str = "MNIST", train: bool = True, data_dir: str | Path | None = None
 ) -> Digits:
     """Real digits as `Digits`: the training set, or the test set of the same name.
 
     MNIST needs nothing: it lies in the repository's `asset/mnist/` and is checked by SHA-256.
-    FashionMNIST, KMNIST, EMNIST (digits), QMNIST and any folder of IDX files (gzipped or not) are
-    read where they lie: in `data_dir`/<name>/raw, as torchvision leaves them, in `data_dir`/<name>
-    or in `data_dir`. A set that torchvision knows and that is not there is downloaded by
-    torchvision into `data_dir` (~/.cache/digitgan if None), and a line says so. Images that are not
-    gzipped stay in their file until they are looked at, so a set may be larger than memory; a
-    gzipped one has at most 500,000.
+    FashionMNIST, KMNIST, EMNIST (digits; another split as `EMNIST-mnist`), QMNIST and any folder of
+    IDX files (gzipped or not) are read where they lie: in `data_dir`/<name>/raw, as torchvision
+    leaves them, in `data_dir`/<name> or in `data_dir`. Files are also found with a dot before
+    `idx`, and in a folder of their own name, as Kaggle has them. A set that torchvision knows and
+    that is not there is downloaded by torchvision into `data_dir` (~/.cache/digitgan if None), and
+    a line says so. Images that are not gzipped stay in their file until they are looked at, so a
+    set may be larger than memory; a gzipped one has at most 500,000.
 
-    Raises `InvalidInputError` where the set cannot be had or its files are not sound.
+    Raises `InvalidInputError` where the set cannot be had or its files are not sound, and where
+    files of the set lie there under names that are not the set's: it says what to rename.
     """
     Hyperparameters(dataset=name)  # refuses a name that leads out of data_dir
     if data_dir is None and name == "MNIST" and (ASSET / "mnist").is_dir():
@@ -49,11 +57,11 @@ def load_digits(
     if data_dir is None and name not in DOWNLOADS:
         rule = f"must be one of {', '.join(DOWNLOADS)}, or name a folder below data_dir"
         raise InvalidInputError(f"dataset = {name!r}: {rule}")
-    cache = Path.home() / ".cache" / "digitgan"
-    root = cache if data_dir is None else Path(data_dir).expanduser()
+    root = user_path("~/.cache/digitgan" if data_dir is None else data_dir)
     for folder in (root / name / "raw", root / name, root):
         if _find(folder, name, train, "images"):
             return _read(folder, name, train)
+    refuse_other_names(root, name, train)
     if name not in DOWNLOADS:
         stem = _stem(name, train, "images")
         raise InvalidInputError(f"{root / name}: no IDX files named like {stem}")
@@ -61,19 +69,44 @@ def load_digits(
     return _read(root / name / "raw", name, train)
 
 
-def release(images: np.ndarray | mmap.mmap | None) -> None:
-    """Give back the memory of images that lie in a file: they are read again when next looked at.
+def refuse_other_names(root: Path, name: str, train: bool) -> None:
+    """Raise `InvalidInputError` where images of a set seem to lie below `root` under another name,
+    or in another folder: it says what they must be called, and where they must lie."""
+    part, other = ("train", "t10k|test") if train else ("t10k|test", "train")
+    prefix = {"EMNIST": "emnist-", "QMNIST": "qmnist-"}.get(name.partition("-")[0], "")
+    pattern = re.compile(rf"(?!.*({other})).*({part}).*idx|.*idx.*({part})")
+    for path, inside in itertools.islice(_files(root, name), MOST_FILES):
+        file = path.name.lower()
+        plain = not file.startswith(("emnist-", "qmnist-"))
+        own = file.startswith(prefix) if prefix and not plain else plain
+        own = own and (plain != bool(prefix) or root / name in path.parents)
+        if not (own and inside and "images" in file and pattern.match(file)):
+            continue
+        rule = f"must be named {_stem(name, train, 'images')}3-ubyte, in {root / name}"
+        splits = [split for split in EMNIST_SPLITS if file.startswith(f"emnist-{split}-")]
+        if splits and splits != [emnist_split(name)]:
+            rule = f"is of another split, which load_digits('EMNIST-{splits[0]}') reads"
+        raise InvalidInputError(f"dataset = {name!r}: {path} {rule}")
 
-    What was written over them is forgotten. Others stay as they are.
-    """
-    while isinstance(images, np.ndarray):
-        images = images.base  # type: ignore[assignment]
-    if isinstance(images, mmap.mmap) and hasattr(images, "madvise"):
-        images.madvise(mmap.MADV_DONTNEED)
+
+def _files(folder: Path, name: str, inside: bool = False, depth: int = 4) -> Iterator[Any]:
+    """(file, whether it may be of the set) below a folder: in the folder itself, or in one that is
+    named like the set or like a file."""
+    inside = inside or folder.name.lower() == name.lower() or "-images" in folder.name
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError:
+        return
+    for path in paths:
+        if path.is_dir():
+            if depth and (path.name == name or path.name not in DOWNLOADS):
+                yield from _files(path, name, inside, depth - 1)
+        elif not path.name.startswith(".") and "part" not in path.suffix:  # an unfinished download
+            yield path, inside or depth == 4
 
 
 def _download(name: str, train: bool, root: Path) -> None:
-    print(f"{name} is not in {root}: torchvision downloads it there")
+    tell(f"{name} is not in {root}: torchvision downloads it there")
     import torchvision
 
     try:
@@ -85,16 +118,32 @@ def _download(name: str, train: bool, root: Path) -> None:
         raise InvalidInputError(f"{name} could not be downloaded ({reason}); {hint}") from None
 
 
+def emnist_split(name: str) -> str:
+    """The split of EMNIST that a data set's name asks for, or an empty text."""
+    base, _, split = name.lower().partition("-")
+    return (split or "digits") * (base == "emnist" and (not split or split in EMNIST_SPLITS))
+
+
 def _stem(name: str, train: bool, what: str) -> str:
     """The name of a set's IDX file without its ending."""
-    prefix = {"EMNIST": "emnist-digits-", "QMNIST": "qmnist-"}.get(name, "")
+    split = emnist_split(name)
+    prefix = f"emnist-{split}-" if split else "qmnist-" if name == "QMNIST" else ""
     return f"{prefix}{'train' if train else 'test' if prefix else 't10k'}-{what}-idx"
 
 
 def _find(folder: Path, name: str, train: bool, what: str) -> Path | None:
     """The file that holds the images or the labels of a set, if the folder has it."""
-    files = sorted(folder.glob(f"{_stem(name, train, what)}*")) if folder.is_dir() else []
-    return next((file for file in files if file.suffix in ("", ".gz") and file.is_file()), None)
+    stem = _stem(name, train, what)
+    files = sorted(path for path in folder.glob("*") if _fits(path, stem))
+    own = [p for path in files if path.is_dir() for p in sorted(path.glob("*")) if _fits(p, stem)]
+    return next((path for path in (*files, *own) if path.is_file()), None)
+
+
+def _fits(path: Path, stem: str) -> bool:
+    """Whether a file is named like `stem`, whatever stands before `idx`, gzipped or not."""
+    name = path.name.lower().removesuffix(".gz")
+    ending = re.sub(r"[._-]idx", "-idx", name).removeprefix(stem)
+    return bool(re.fullmatch(r"\d?(-(ubyte|int))?", ending))
 
 
 def _read(folder: Path, name: str, train: bool, verify: bool = False) -> Digits:
@@ -105,9 +154,10 @@ def _read(folder: Path, name: str, train: bool, verify: bool = False) -> Digits:
         raise InvalidInputError(f"{folder}: must have two files named like {stem}")
     try:
         for path, known in zip(paths, kinds.values(), strict=True):
-            arrays.append(read_idx(path, known, SHA256[path.stem] if verify else ""))
+            checksum = SHA256[path.name.removesuffix(".gz")] if verify else ""
+            arrays.append(read_idx(path, known, checksum))
         images, labels = arrays
-        if name == "EMNIST":  # published with rows and columns exchanged
+        if emnist_split(name):  # published with rows and columns exchanged
             images = images.swapaxes(1, 2)
         if labels.ndim == 2:  # QMNIST: the label and seven columns on who wrote it
             labels = labels[:, 0]

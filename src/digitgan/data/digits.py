@@ -1,6 +1,7 @@
 """`Digits`: images with their labels, the one type that flows through the project."""
 
 import io
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..bounds import plain
 from ..errors import InvalidInputError, short_repr
-from ..files import atomic_open, atomic_write
+from ..files import atomic_open, atomic_write, user_path
 from . import layout
 from .idx import write_idx
 
 SHOWN = 100  # digits that a notebook shows of a larger set
+ROUNDING = 1e-3  # how far images in 0..1 may lie outside, after resizing, say
+RULE = "fractions in 0..1, or whole numbers from 0 (paper) to 255 (ink)"
 
 
 class Digits:
@@ -21,14 +25,19 @@ class Digits:
     where unknown.
 
     Anything array-like is accepted (lists, arrays, tensors; one image may come without its first
-    axis, a channel axis of 1 is dropped) and checked. `digits[3]`, `digits[:10]`,
-    `digits[digits.labels == 7]` are `Digits` again, `a + b` is both. In a notebook it shows itself
-    as a grid with labels.
+    axis, a channel axis of 1 is dropped) and checked. `ink` is the number that stands for full ink
+    in `images`, paper being 0: 255, 1, 16, ... If None it is found: truth values and images in 0..1
+    are scaled to 255, images in 0..255 stay, others are refused (`find_ink` has the rules).
+
+    `digits[:10]`, `digits[digits.labels == 7]` are `Digits` again, `a + b` is both. In a notebook
+    it shows itself as a grid with labels. It serves as a torch data set as well: `digits[3]` and
+    the items of a loop are `Digits` of one that also unpack as `image, label`, and a `DataLoader`
+    makes batches of images uint8 (B, 28, 28) and labels int64 (B,).
 
     Raises `InvalidInputError` where shapes, numbers or lengths do not fit.
     """
 
-    def __init__(self, images: Any, labels: Any = None) -> None:
+    def __init__(self, images: Any, labels: Any = None, ink: float | None = None) -> None:
         images = _array(images, "images")
         if images.ndim == 4 and images.shape[1] == 1:
             images = images[:, 0]
@@ -38,7 +47,7 @@ class Digits:
             images = images.reshape(0, 28, 28)
         if images.ndim != 3 or images.shape[1:] != (28, 28):
             raise InvalidInputError(f"images of shape {images.shape}: must be (N, 28, 28)")
-        self.images: np.ndarray = _pixels(images)
+        self.images: np.ndarray = to_pixels(images, ink)
         self.labels = check_labels(
             np.full(len(images), -1) if labels is None else labels, lowest=-1
         )
@@ -51,16 +60,36 @@ class Digits:
         return len(self.images)
 
     def __getitem__(self, index: Any) -> "Digits":
-        if isinstance(index, int | np.integer):
-            index = [index]
-        return Digits(self.images[index], self.labels[index])
+        """Some digits, chosen as numpy chooses from an array of one axis; one by a whole number.
 
-    def __iter__(self) -> Iterator["Digits"]:
+        Raises IndexError for others.
+        """
+        if isinstance(index, slice):  # stays in the same memory, or file
+            return Digits(self.images[index], self.labels[index], ink=255)
+        index = index.detach().cpu().numpy() if hasattr(index, "detach") else index
+        rows = np.arange(len(self))[index]
+        if rows.ndim > 1:
+            raise IndexError(f"index {short_repr(index)}: must choose digits along one axis")
+        kind = Digits if rows.ndim else Digit
+        rows = np.atleast_1d(rows)
+        return kind(self.images[rows], self.labels[rows], ink=255)
+
+    def __getitems__(self, rows: list[int]) -> list[tuple[np.ndarray, int]]:
+        """What torch's `DataLoader` asks for: (image uint8 (28, 28), label) of some rows."""
+        return [tuple(self[row]) for row in rows]  # type: ignore[misc]
+
+    def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))
 
     def __add__(self, other: "Digits") -> "Digits":
+        if not isinstance(other, Digits):
+            return NotImplemented
         images = np.concatenate([self.images, other.images])
-        return Digits(images, np.concatenate([self.labels, other.labels]))
+        return Digits(images, np.concatenate([self.labels, other.labels]), ink=255)
+
+    def __radd__(self, other: Any) -> "Digits":
+        """`sum` of some `Digits` begins with 0."""
+        return self if isinstance(other, int) and other == 0 else NotImplemented
 
     def __repr__(self) -> str:
         labels = "".join("?" if y < 0 else str(y) for y in self.labels[:20]) + "…" * (
@@ -110,13 +139,14 @@ class Digits:
         Options as for `grid` or `strip`. Returns the path. Raises `InvalidInputError` for other
         endings.
         """
-        path = Path(path).expanduser()
+        path = user_path(path)
         kind = path.suffix.lower()
         if kind == ".png":
             atomic_write(path, self.png(**options))
         elif kind == ".gif" and len(self):
             options.pop("strip", None)
-            first, *others = (digit.grid(**{"scale": 8} | options) for digit in self)
+            each = (self[i] for i in range(len(self)))
+            first, *others = (digit.grid(**{"scale": 8} | options) for digit in each)
             with atomic_open(path) as file:
                 first.save(file, "gif", save_all=True, append_images=others, duration=60, loop=0)
         else:
@@ -140,7 +170,7 @@ class Digits:
 
         `torchvision.datasets.ImageFolder` reads them. Digits without a label go to `unknown`.
         """
-        folder = Path(folder).expanduser()
+        folder = user_path(folder)
         width = len(str(max(len(self) - 1, 0)))
         for i, label in enumerate(self.labels):
             name = "unknown" if label < 0 else str(label)
@@ -148,12 +178,19 @@ class Digits:
         return folder
 
 
+class Digit(Digits):
+    """`Digits` of one, which unpack as `image, label`: uint8 (28, 28) and an int, -1 if unknown."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.images[0], int(self.labels[0])))
+
+
 def check_labels(labels: Any, lowest: int = 0) -> np.ndarray:
     """Labels as an int64 array (N,).
 
     Raises `InvalidInputError` unless they are whole numbers from `lowest` to 9.
     """
-    array = _array(labels, "labels")
+    array = np.atleast_1d(_array(labels, "labels"))
     if array.size == 0:
         array = array.astype(np.int64).reshape(-1)
     if array.ndim != 1 or array.dtype.kind not in "iu":
@@ -164,19 +201,83 @@ def check_labels(labels: Any, lowest: int = 0) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def _pixels(images: np.ndarray) -> np.ndarray:
-    """The images as uint8, if they hold whole numbers from 0 to 255."""
-    if images.dtype == np.uint8:
-        return images
-    numbers = images.dtype.kind in "buif"
-    if not numbers or not ((images >= 0) & (images <= 255) & (images % 1 == 0)).all():
-        rule = "must be whole numbers from 0 (paper) to 255 (ink)"
-        raise InvalidInputError(f"images of type {images.dtype}: {rule}")
-    return images.astype(np.uint8)
+def to_pixels(images: np.ndarray, ink: float | None = None) -> np.ndarray:
+    """Images as uint8, full ink 255 on paper 0, in memory that torch can share: writable, and
+    running forward along each axis."""
+    if images.dtype.kind not in "buif":
+        raise InvalidInputError(f"images of type {images.dtype}: must be {RULE}")
+    ink = find_ink(images) if ink is None else plain(ink)
+    if not isinstance(ink, int | float) or not 0 < ink < np.inf:
+        raise InvalidInputError(f"ink = {short_repr(ink)}: must be the number of full ink")
+    if images.dtype != np.uint8 or ink != 255:
+        images = _scaled(images, ink)
+    if min(images.strides, default=0) < 0 or not (images.flags.writeable or in_file(images)):
+        images = images.copy()
+    return images
+
+
+def _scaled(images: np.ndarray, ink: float) -> np.ndarray:
+    scaled = np.empty(images.shape, np.uint8)
+    for block, target in zip(_blocks(images), _blocks(scaled), strict=True):
+        numbers = np.asarray(block, np.float64) / ink
+        if not ((numbers >= -ROUNDING) & (numbers <= 1 + ROUNDING)).all():
+            told = f"images from {block.min():g} to {block.max():g}"
+            raise InvalidInputError(f"{told}: must be from 0 (paper) to {ink:g} (ink)")
+        target[...] = (numbers * 255).round().clip(0, 255)
+    return scaled
+
+
+def find_ink(images: np.ndarray) -> float:
+    """The number that stands for full ink in images (N, 28, 28), where that is certain.
+
+    1: truth values, 0 and 1, or fractions in 0..1. 255: whole numbers in 0..255, some above 64, the
+    least that counts as ink, or nothing but 0. Others might be meant in several ways, and raise
+    `InvalidInputError`.
+    """
+    low, high, whole = 0.0, 0.0, True
+    for block in _blocks(images):
+        low, high = min(low, float(block.min())), max(high, float(block.max()))
+        whole = whole and (images.dtype.kind != "f" or bool((block % 1 == 0).all()))
+        if images.dtype == np.uint8 and high > layout.INK:  # no need to look at the others
+            return 255
+        release(block)
+    if low >= -ROUNDING and high <= 1 + ROUNDING and high > 0:
+        return 1
+    if not (low >= 0 and high <= 255 and whole):  # not a number among them
+        raise InvalidInputError(f"images from {low:g} to {high:g}: must be {RULE}")
+    if 0 < high <= layout.INK:
+        told = f"images of at most {high:g}: full ink may be {high:g} or 255"
+        raise InvalidInputError(f"{told}, say which by `ink`, as in Digits(images, ink=255)")
+    return 255
+
+
+def _blocks(images: np.ndarray) -> Iterator[np.ndarray]:
+    return (images[i : i + 1000] for i in range(0, len(images), 1000))
+
+
+def in_file(images: np.ndarray | mmap.mmap | None) -> mmap.mmap | None:
+    """The file in which images lie that are read when they are looked at, or None."""
+    while isinstance(images, np.ndarray):
+        images = images.base  # type: ignore[assignment]
+    return images if isinstance(images, mmap.mmap) else None
+
+
+def release(images: np.ndarray) -> None:
+    """Give back the memory of images that lie in a file: they are read again when next looked at.
+
+    What was written over them is forgotten. Others stay as they are.
+    """
+    file = in_file(images)
+    if file is not None and hasattr(file, "madvise"):
+        file.madvise(mmap.MADV_DONTNEED)
 
 
 def _array(values: Any, name: str) -> np.ndarray:
+    """Anything array-like as an array; numbers of 16 bits that numpy lacks become float32."""
     try:
-        return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
-    except ValueError:  # lists of unequal lengths
+        if hasattr(values, "detach"):
+            values = values.detach().cpu()
+            values = values.float() if str(values.dtype) == "torch.bfloat16" else values
+        return np.asarray(values)
+    except (ValueError, TypeError, RuntimeError):  # lists of unequal lengths
         raise InvalidInputError(f"{name} = {short_repr(values)}: must be an array") from None
