@@ -34,10 +34,26 @@ Rate = Annotated[float, Between(0, 1, open_low=True)]
 Momentum = Annotated[float, Between(0, 1, open_high=True)]
 
 
+def plain(value: Any) -> Any:
+    """A scalar of numpy or torch as Python's own; anything else as it is."""
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", None) == 0 else value
+
+
+def whole_number(name: str, value: Any, low: int = 0, high: int = 2**31 - 1) -> int:
+    """A whole number from `low` to `high`, given as Python's own or as a scalar of numpy or torch.
+
+    Raises `InvalidInputError` with its name for anything else, true and false among it.
+    """
+    number = plain(value)
+    if type(number) is not int or not low <= number <= high:
+        rule = f"must be a whole number from {low:,} to {high:,}"
+        raise InvalidInputError(f"{name} = {short_repr(value)}: {rule}")
+    return number
+
+
 def checked(name: str, value: Any, hint: Any) -> Any:
     """The value of a field, as the type that its hint asks for and within its bound."""
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a scalar of numpy or torch
-        value = value.item()
+    value = plain(value)
     options = get_args(hint) if get_origin(hint) is Literal else ()
     kind, bound = get_args(hint) if get_origin(hint) is Annotated else (hint, None)
     kind = str if options else kind

@@ -7,9 +7,8 @@ BatchNorm in D (arXiv 2501.05441), 3x3 kernels and pixel shuffles, a hidden line
 that begin at 7x7, torch's initialisation. `systems/dcgan.py` has the classic's strides.
 """
 
-import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from .data.randomness import random_source
 from .errors import InvalidInputError
 from .files import ASSET
 from .hyperparameters import Hyperparameters
+from .runs.torch_modes import evaluating, ordinary_torch
 from .runs.weights import load_network
 
 CLASSES = 10
@@ -47,6 +47,10 @@ class Generator(nn.Module):
     def join(self, z: Tensor, y: Tensor) -> Tensor:
         """What enters the net: (B, z_dim + embedding_dim), or z alone."""
         return z if self.embedding is None else torch.cat([z, self.embedding(y)], 1)
+
+    def untrained(self) -> "Generator":
+        """Another generator of the same hyperparameters, as `build` makes it."""
+        return build(self.hyperparameters)[0]
 
     def draw_latents(self, n: int, source: torch.Generator | None = None) -> Tensor:
         """Latents (n, z_dim), standard normal; without a source, from torch's global state."""
@@ -133,17 +137,7 @@ def to_pixels(images: Tensor) -> Tensor:
     return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).squeeze(1)
 
 
-@contextlib.contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """The network in eval mode; afterwards it is in the mode it was found in."""
-    training = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train(training)
-
-
+@ordinary_torch()
 def sample(
     generator: Generator, labels: np.ndarray, z: Tensor | None = None, seed: int | None = None
 ) -> Digits:
@@ -160,9 +154,10 @@ def sample(
         images = [to_pixels(generator(z.to(device), y.to(device))) for z, y in batches]
     if not generator.hyperparameters.conditional:
         labels = np.full(len(labels), -1)
-    return Digits(torch.cat(images) if images else [], labels)
+    return Digits(torch.cat(images) if images else [], labels, ink=255)
 
 
+@ordinary_torch()
 def sample_rows(generator: Generator, rows: int, seed: int | None = None) -> Digits:
     """Rows of the digits 0 to 9, one latent in each row (without labels: one for each digit)."""
     z = None

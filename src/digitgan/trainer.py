@@ -15,16 +15,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from .bounds import whole_number
 from .data.batches import Batches
 from .data.digits import Digits, check_labels
 from .data.randomness import random_seed
-from .errors import InvalidInputError, short_repr
+from .errors import InvalidInputError
 from .hyperparameters import Hyperparameters
 from .losses import LOSSES, one_stage_generator_gradient, r1_r2_penalty
 from .models import Discriminator, Generator, build, from_pixels, sample, sample_rows
 from .runs.averaging import AveragedNetwork
 from .runs.console import on_interrupt, progress_bar
 from .runs.run import TRAINERS, Run
+from .runs.torch_modes import ordinary_torch
 
 PROGRESS_ROWS = 8  # of the pictures after each epoch: one latent writes the ten digits of a row
 Metrics = dict[str, Tensor]
@@ -43,6 +45,7 @@ class Trainer(Run):
     the same training as in one, up to the order of sums, but for BatchNorm and dropout.
     """
 
+    @ordinary_torch()
     def __init__(
         self,
         hyperparameters: Hyperparameters | None = None,
@@ -79,6 +82,7 @@ class Trainer(Run):
 
     # ---- one step: the method ----
 
+    @ordinary_torch()
     def train_step(self, pixels: Tensor, y: Tensor) -> Metrics:
         """One update of both networks, on real images uint8 (B, 28, 28) with labels (B,).
 
@@ -210,6 +214,7 @@ class Trainer(Run):
 
     # ---- the run ----
 
+    @ordinary_torch()
     def train(self, callback: Callback | None = None) -> list[dict[str, float]]:
         """Train to the last epoch, from the folder's last checkpoint if it has one.
 
@@ -252,8 +257,7 @@ class Trainer(Run):
     def test(self, num: int = 30, label: int | None = None, seed: int = 0) -> Digits:
         """`num` digits of the averaged generator: labels 0, 1, ..., 9, 0, ..., or all of
         `label`."""
-        if type(num) is not int or num < 0:
-            raise InvalidInputError(f"num = {short_repr(num)}: must be a whole number, 0 or more")
+        num = whole_number("num", num)
         if label is not None and not self.hyperparameters.conditional:
             raise InvalidInputError(f"label = {label!r}: must be None, without labels in training")
         labels = check_labels(np.arange(num) % 10 if label is None else [label] * num)

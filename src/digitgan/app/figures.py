@@ -16,7 +16,10 @@ from torch import Tensor, nn
 
 from ..data.digits import Digits
 from ..evaluation.scorecard import Scorecard
-from ..models import Discriminator, Generator, evaluating
+from ..files import user_path
+from ..models import Discriminator, Generator
+from ..runs.torch_modes import evaluating, ordinary_torch
+from ..runs.weights import as_generator
 
 REAL, FAKE, INK = "#3b6ea5", "#d1603d", "#333333"
 Stage = tuple[str, tuple[int, ...]]  # what a layer is called, and the shape of what it returns
@@ -99,7 +102,7 @@ def gif(path: str | Path) -> Any:
     show."""
     from IPython.display import HTML
 
-    data = base64.b64encode(Path(path).read_bytes()).decode()
+    data = base64.b64encode(user_path(path).read_bytes()).decode()
     return HTML(f'<img alt="digits by epoch" src="data:image/gif;base64,{data}">')
 
 
@@ -129,31 +132,33 @@ def network_stages(net: nn.Module, x: Tensor, text: str) -> list[Stage]:
     return stages
 
 
+@ordinary_torch()
 def draw_networks(
-    generator: Generator, discriminator: Discriminator, digit: Digits | None = None
+    generator: nn.Module, discriminator: Discriminator, digit: Digits | None = None
 ) -> Figure:
     """Both networks as built, drawn from their own layers, as a matplotlib Figure.
 
     A map's size is its side, each doubling of its channels a sheet. `digit` is shown where the
     image is.
     """
-    hp = generator.hyperparameters
-    device = next(generator.parameters()).device
+    network: Generator = as_generator(generator)
+    hp = network.hyperparameters
+    device = next(network.parameters()).device
     y, z = torch.zeros(1, dtype=torch.int64, device=device), torch.zeros(1, hp.z_dim, device=device)
     image = torch.zeros(1, 1, 28, 28, device=device)
     label = " and label y" if hp.conditional else ""
     figure = Figure(figsize=(9, 6), layout="constrained")
     upper, lower = figure.subplots(2, 1)
-    with evaluating(generator), evaluating(discriminator), torch.inference_mode():
-        inputs, seen = entering(generator, z, y), entering(discriminator, image, y)
+    with evaluating(network), evaluating(discriminator), torch.inference_mode():
+        inputs, seen = entering(network, z, y), entering(discriminator, image, y)
         text = f"z ({hp.z_dim})"
         if hp.conditional and inputs.shape[1] > hp.z_dim:
             text += f"\ny embedded ({hp.embedding_dim})"
         elif hp.conditional:
             text += f" × y embedded ({hp.z_dim})"
-        stages = network_stages(generator.net, inputs, text)
+        stages = network_stages(network.net, inputs, text)
         _draw_network(
-            upper, generator, f"Generator: latent z{label} to an image", stages, FAKE, digit
+            upper, network, f"Generator: latent z{label} to an image", stages, FAKE, digit
         )
         plane = hp.conditional and seen.shape[1] > 1
         stages = network_stages(discriminator.net, seen, "x and\ny embedded" if plane else "x")

@@ -20,14 +20,18 @@ import torch
 import traitlets
 from IPython import get_ipython
 from IPython.display import Image, display
+from torch import nn
 
 from ..data.digits import Digits
 from ..data.randomness import random_source
 from ..evaluation.classifier import SUPPORTED_DATASETS, DigitClassifier, load_classifier
+from ..files import shown, user_path
 from ..handwriting.inversion import imitate, style_directions
 from ..handwriting.pictures import prepare
-from ..handwriting.sampling import generate, write
+from ..handwriting.sampling import check_conditional, generate, write
 from ..models import Generator, load_generator
+from ..runs.torch_modes import ordinary_torch
+from ..runs.weights import as_generator
 from ..trainer import Trainer
 from .figures import png, training_view
 
@@ -76,7 +80,7 @@ class DigitPicker(Panel):
 
     def __init__(self, generator: Generator, folder: str | Path) -> None:
         super().__init__()
-        self.generator, self.folder = generator, Path(folder).expanduser()
+        self.generator, self.folder = generator, user_path(folder)
         self.directions: torch.Tensor | None = None
         self.digits, self.name = Digits([]), ""
         self.options_shown: dict[str, Any] = {}
@@ -162,6 +166,7 @@ class DigitPicker(Panel):
             self.status.value = ""
             self._show_picture(self.digits, **self.options_shown)
 
+    @ordinary_torch()
     def _latents(self) -> torch.Tensor:
         """The latents of the chosen handwriting and of the following ones, as the sliders ask: (40,
         z_dim)."""
@@ -188,7 +193,7 @@ class DigitPicker(Panel):
         inverted = {"inverted": self.options_shown["inverted"]}
         with self._showing_errors("not saved: "):
             self.digits.save(path, **(self.options_shown if kind == "png" else inverted))
-            self.status.value = f"saved as {html.escape(str(path))}"
+            self.status.value = f"saved as {html.escape(str(shown(path)))}"
 
 
 def style_slider(name: str) -> w.FloatSlider:
@@ -198,7 +203,7 @@ def style_slider(name: str) -> w.FloatSlider:
 
 
 def digit_picker(
-    generator: Generator | None = None, folder: str | Path = "runs/picker"
+    generator: nn.Module | None = None, folder: str | Path = "runs/picker"
 ) -> DigitPicker:
     """A widget that writes the digit that is picked, or the number that is typed.
 
@@ -206,7 +211,7 @@ def digit_picker(
     or taller, and saves the picture to `folder`. generator: a trained one (the shipped one if
     None).
     """
-    return DigitPicker(load_generator() if generator is None else generator, folder)
+    return DigitPicker(load_generator() if generator is None else as_generator(generator), folder)
 
 
 class Canvas(anywidget.AnyWidget):
@@ -290,13 +295,14 @@ class DrawingPad(Panel):
             self.status.value = status
 
 
-def drawing_pad(generator: Generator | None = None) -> DrawingPad:
+def drawing_pad(generator: nn.Module | None = None) -> DrawingPad:
     """A widget to draw a digit on with mouse, pen or finger.
 
     The classifier says what it sees (which one can correct), and a number appears in the same
     handwriting. generator: a trained, conditional one (the shipped one if None).
     """
-    return DrawingPad(load_generator() if generator is None else generator, load_classifier())
+    generator = load_generator() if generator is None else check_conditional(generator)
+    return DrawingPad(generator, load_classifier())
 
 
 class StopButton(anywidget.AnyWidget):

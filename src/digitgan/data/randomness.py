@@ -1,9 +1,8 @@
 """Where all random numbers come from: seeds of (seed, position), and sources of their own."""
 
-import numpy as np
 import torch
 
-from ..errors import InvalidInputError, short_repr
+from ..bounds import whole_number
 
 
 def random_seed(seed: int, position: int, stream: int = 0) -> int:
@@ -20,9 +19,6 @@ def random_source(seed: int | None = None) -> torch.Generator:
     source = torch.Generator()
     if seed is None:
         source.seed()
-    elif isinstance(seed, int | np.integer) and type(seed) is not bool and 0 <= seed < 2**32:
-        source.manual_seed(int(seed))
     else:
-        rule = f"must be a whole number from 0 to {2**32 - 1}"
-        raise InvalidInputError(f"seed = {short_repr(seed)}: {rule}")
+        source.manual_seed(whole_number("seed", seed, 0, 2**32 - 1))
     return source

@@ -9,12 +9,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
 from ..aliases import old_method
+from ..bounds import whole_number
 from ..data.datasets import load_digits
 from ..data.digits import Digits
-from ..errors import InvalidInputError
 from ..files import ASSET
 from ..runs.processes import native_bf16
+from ..runs.torch_modes import ordinary_torch
 from ..runs.weights import load_network, save_weights
+from ..streams import tell
 
 CLASSIFIER = ASSET / "classifier.safetensors"
 SUPPORTED_DATASETS = (
@@ -51,12 +53,14 @@ class DigitClassifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.body(images.reshape(-1, 1, 28, 28).float() / 255)
 
+    @ordinary_torch()
     @torch.inference_mode()
     def features(self, digits: Digits) -> Tensor:
         """The features of some `Digits`, float32 (N, 128)."""
         self.eval()
         return torch.cat([self(batch) for batch in torch.from_numpy(digits.images).split(500)])
 
+    @ordinary_torch()
     @torch.inference_mode()
     def predict(self, digits: Digits) -> np.ndarray:
         """The class of each of some `Digits`, int64 (N,)."""
@@ -76,15 +80,14 @@ def train_classifier(path: str | Path, epochs: int = 12, seed: int = 0) -> float
 
     Returns its accuracy on the test digits, 0..1.
     """
-    if epochs < 1 or not 0 <= seed < 2**32:
-        rule = f"must be 1 or more, and from 0 to {2**32 - 1}"
-        raise InvalidInputError(f"epochs = {epochs}, seed = {seed}: {rule}")
+    epochs, seed = whole_number("epochs", epochs, 1), whole_number("seed", seed, 0, 2**32 - 1)
     train, test = load_digits(train=True), load_digits(train=False)
     classifier, accuracy = fit_classifier(train, test, epochs, seed)
     save_weights(path, classifier.state_dict())
     return accuracy
 
 
+@ordinary_torch()
 def fit_classifier(
     digits: Digits, test: Digits, epochs: int, seed: int = 0, quiet: bool = False
 ) -> tuple[DigitClassifier, float]:
@@ -117,5 +120,5 @@ def fit_classifier(
                 accuracy = float((classifier.predict(test) == test.labels).mean())
             if not quiet:
                 told = f"{accuracy:.2%} of the test digits classified correctly"
-                print(f"epoch {epoch + 1} of {epochs}: {told}", flush=True)
+                tell(f"epoch {epoch + 1} of {epochs}: {told}")
     return classifier, accuracy

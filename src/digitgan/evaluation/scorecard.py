@@ -14,12 +14,16 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import torch
 from scipy.stats import rankdata
+from torch import nn
 
+from ..bounds import whole_number
 from ..data.datasets import load_digits
 from ..data.digits import Digits
 from ..data.tables import format_table
 from ..errors import InvalidInputError
 from ..models import Generator, sample, sample_rows
+from ..runs.torch_modes import ordinary_torch
+from ..runs.weights import as_generator
 from .classifier import DigitClassifier, fit_classifier, load_classifier
 from .distances import NEIGHBOURS, frechet_distance, kernel_distance, nearest, precision_recall
 from .stroke_features import STROKE_FEATURES, stroke_features
@@ -151,6 +155,7 @@ def _sparkline(fractions: tuple[float, ...]) -> str:
     return "".join("▁▂▃▄▅▆▇█"[round(7 * min(max((v - 0.95) / 0.05, 0), 1))] for v in fractions)
 
 
+@ordinary_torch()
 def score(
     fake: Digits,
     real: Digits | None = None,
@@ -173,6 +178,7 @@ def score(
 
     Raises `InvalidInputError` for fewer than 100 digits, or style rows that are not rows of 0 to 9.
     """
+    seed = whole_number("seed", seed, 0, 2**32 - 1)
     if (fewest := min(len(fake), len(fake if real is None else real))) < 100:
         raise InvalidInputError(f"{fewest} generated or real digits: must be 100 or more of each")
     consistency = None if style_rows is None else style_consistency(style_rows)
@@ -264,8 +270,9 @@ def _compare(fake: Digits, side: RealSide, seed: int) -> dict[str, Any]:
     }
 
 
+@ordinary_torch()
 def score_generator(
-    generator: Generator,
+    generator: nn.Module,
     num: int = 10_000,
     seed: int = 0,
     classifier: DigitClassifier | None = None,
@@ -275,14 +282,16 @@ def score_generator(
 
     cas: measure the classification accuracy score too, on 60,000 further digits (some minutes).
     """
-    conditional = generator.hyperparameters.conditional
+    num, seed = whole_number("num", num), whole_number("seed", seed, 0, 2**32 - 1)
+    network: Generator = as_generator(generator)
+    conditional = network.hyperparameters.conditional
     labels, more = np.arange(num) % 10, np.arange(CAS_SAMPLES) % 10
     return score(
-        sample(generator, labels, seed=seed),
+        sample(network, labels, seed=seed),
         classifier=classifier,
         seed=seed,
-        style_rows=sample_rows(generator, STYLE_ROWS, seed) if conditional else None,
-        cas_samples=sample(generator, more, seed=seed ^ 1) if cas and conditional else None,
+        style_rows=sample_rows(network, STYLE_ROWS, seed) if conditional else None,
+        cas_samples=sample(network, more, seed=seed ^ 1) if cas and conditional else None,
     )
 
 

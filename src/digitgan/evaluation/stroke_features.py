@@ -7,10 +7,12 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ..data.digits import Digits
+from ..runs.torch_modes import ordinary_torch
 
 STROKE_FEATURES = "slant", "stroke width", "height"
 
 
+@ordinary_torch()
 def stroke_features(digits: Digits) -> np.ndarray:
     """Slant, stroke width and height of some `Digits`, (N, 3).
 

@@ -5,22 +5,25 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
+from ..bounds import whole_number
 from ..data.digits import Digits
 from ..data.randomness import random_source
 from ..errors import InvalidInputError
 from ..evaluation.stroke_features import ink_features, stroke_features
-from ..models import Generator, evaluating, sample
+from ..models import Generator, sample
 from ..runs.processes import native_bf16
+from ..runs.torch_modes import evaluating, ordinary_torch
 from .sampling import check_conditional
 
 POPULATION = 64  # latents whose handwriting tells what is common
 
 
+@ordinary_torch()
 def imitate(
-    generator: Generator,
+    generator: nn.Module,
     digits: Digits,
     seed: int = 0,
     starts: int = 8,
@@ -38,7 +41,11 @@ def imitate(
 
     Raises `InvalidInputError` where there are no digits or one has no label.
     """
-    check_conditional(generator)
+    generator = check_conditional(generator)
+    seed, starts, steps = (
+        whole_number(name, value, low)
+        for name, value, low in (("seed", seed, 0), ("starts", starts, 1), ("steps", steps, 0))
+    )
     unlabelled = (digits.labels < 0).sum()
     if unlabelled or not len(digits):
         told = f"{unlabelled} of {len(digits)} digits without label"
@@ -95,12 +102,14 @@ class Inversion:
         return pixels + 0.05 * style_distance + 0.002 * z.square().mean(1)
 
 
-def style_directions(generator: Generator, seed: int = 0, count: int = 300) -> Tensor:
+@ordinary_torch()
+def style_directions(generator: nn.Module, seed: int = 0, count: int = 300) -> Tensor:
     """Directions of the latent space, (3, z_dim), for slant, stroke width and height.
 
     A step of 1 along one changes that feature by one standard deviation among latents, and the
     other two as little as can be (least squares).
     """
+    generator = check_conditional(generator)
     z = generator.draw_latents(count, random_source(seed))
     digits = sample(generator, np.tile(np.arange(10), count), z.repeat_interleave(10, 0))
     features = torch.from_numpy(stroke_features(digits)).unflatten(0, (count, 10))  # (count, 10, 3)

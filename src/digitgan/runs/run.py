@@ -10,11 +10,14 @@ from ..data.batches import Batches
 from ..data.datasets import load_digits
 from ..data.digits import Digits
 from ..errors import InvalidInputError, RunFolderError, short_repr
+from ..files import shown, user_path
 from ..hyperparameters import Hyperparameters
+from ..streams import tell
 from .divergence import refuse_divergence
 from .folder import RunFolder
 from .metrics import STEP_METRICS, EpochMetrics
 from .processes import Processes, native_bf16
+from .torch_modes import ordinary_torch
 from .weights import save_generator
 
 R = TypeVar("R", bound="Run")
@@ -54,7 +57,8 @@ class Run:
     ) -> None:
         hp = self.hyperparameters = hyperparameters
         self.folder = RunFolder(run_dir)
-        self.data_dir, self.digits, self.data_checksum = data_dir, digits, 0
+        self.data_dir = None if data_dir is None else user_path(data_dir)
+        self.digits, self.data_checksum = digits, 0
         self.batch_size = min(hp.batch_size, hp.images_per_epoch)
         self.steps_per_epoch = hp.images_per_epoch // self.batch_size
         self.processes = Processes(self.batch_size, self.folder.path)
@@ -73,7 +77,7 @@ class Run:
     ) -> R:
         """The trainer of a run folder, in the state of its last checkpoint; `train()` continues
         it."""
-        path = Path(run_dir).expanduser() / "hyperparameters.json"
+        path = user_path(run_dir) / "hyperparameters.json"
         if not path.is_file():
             raise FileNotFoundError(f"{run_dir}: no run to resume, it has no hyperparameters.json")
         trainer = cls(Hyperparameters.from_json(path), run_dir, data_dir, digits)
@@ -156,7 +160,7 @@ class Run:
             self.folder.save_progression(len(self.history))
             if self.step < self.total_steps:
                 told = f"stopped after step {self.step:,} of {self.total_steps:,}"
-                print(f"{told}; train() continues from {self.run_dir}")
+                tell(f"{told}; train() continues from {shown(self.run_dir)}")
 
     def check_divergence(self, now: bool = False) -> None:
         """Every `CHECK_INTERVAL` steps, at an epoch's end, or now: raise `TrainingDivergedError`
@@ -184,6 +188,7 @@ class Run:
             self.folder.save_checkpoint(self.parts(), values, self.hyperparameters)
         self.processes.wait()
 
+    @ordinary_torch()
     def load_checkpoint(self) -> bool:
         """Take over the state of the folder's last whole checkpoint; False if it has none."""
         state = self.folder.load_checkpoint(self.hyperparameters)

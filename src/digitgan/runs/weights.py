@@ -1,8 +1,9 @@
 """Weights as safetensors files, which hold no code, and are checked before they are used."""
 
+import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -10,8 +11,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..errors import DigitganError, InvalidInputError, short_repr
-from ..files import atomic_write
+from ..files import atomic_write, user_path
 from ..hyperparameters import Hyperparameters
+from .torch_modes import ordinary_torch
 
 MOST_BYTES, MOST_HEADER = 2**28, 2**20  # more than any hyperparameters ask for
 Network = TypeVar("Network", bound=nn.Module)
@@ -25,14 +27,52 @@ def save_weights(
     atomic_write(path, save(tensors, metadata))
 
 
+def as_generator(network: Any) -> Any:
+    """The `Generator` that a network is, or has inside, with float32 weights.
+
+    Generators come compiled (`torch.compile`), averaged (`trainer.averaged`, `AveragedModel`), in
+    `DataParallel` and the like. One whose weights are of another type, or were made in inference
+    mode, is copied. Raises `InvalidInputError` where there is not exactly one generator inside.
+    """
+    modules = network.modules() if isinstance(network, nn.Module) else ()
+    found = [m for m in modules if isinstance(vars(m).get("hyperparameters"), Hyperparameters)]
+    if len(found) != 1:
+        told = f"{type(network).__name__} holds {len(found)} generators"
+        raise InvalidInputError(f"{told}: must be one, as load_generator() returns it")
+    (generator,) = found
+    tensors = [t for t in (*generator.parameters(), *generator.buffers()) if t.is_floating_point()]
+    if any(t.dtype != torch.float32 or t.is_inference() for t in tensors):
+        with ordinary_torch():
+            generator = _clone(generator).float()
+    return generator
+
+
+def _clone(network: Network) -> Network:
+    """A copy of a network, of ordinary tensors."""
+    memo: dict[int, Any] = {}
+    for tensor in (*network.parameters(), *network.buffers()):
+        copied = tensor.detach().clone()
+        memo[id(tensor)] = nn.Parameter(copied) if isinstance(tensor, nn.Parameter) else copied
+    return copy.deepcopy(network, memo)
+
+
 def save_generator(generator: nn.Module, path: str | Path) -> None:
-    """Write a generator's weights as safetensors, with its hyperparameters in the file's
-    metadata."""
-    hyperparameters = cast(Hyperparameters, generator.hyperparameters)
-    metadata = {"hyperparameters": hyperparameters.to_json()}
-    save_weights(path, generator.state_dict(), metadata)
+    """Write a generator's weights as safetensors, with its hyperparameters in the file's metadata.
+
+    generator: any that `generate` takes. Raises `InvalidInputError` where `load_generator` could
+    not read the file: after quantisation or pruning, or with weights that are not finite.
+    """
+    inside = as_generator(generator)
+    state = inside.state_dict()
+    try:
+        with ordinary_torch(), torch.random.fork_rng():
+            _copy_checked(state, inside.untrained())
+    except ValueError as error:
+        raise InvalidInputError(f"this generator cannot be saved: {error}") from None
+    save_weights(path, state, {"hyperparameters": inside.hyperparameters.to_json()})
 
 
+@ordinary_torch()
 def load_network(
     path: str | Path, build: Callable[[dict[str, str]], Network], what: str
 ) -> Network:
@@ -42,7 +82,7 @@ def load_network(
     `InvalidInputError` where its weights are not finite numbers under the names and in the shapes
     and types of that network's own.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; train one first, or pass the path of one")
     try:
