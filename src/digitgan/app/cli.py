@@ -11,18 +11,26 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
 from ..aliases import FIELDS
-from ..data.text import check_number
+from ..data.text import YES_OR_NO, check_number
 from ..errors import DigitganError, InvalidInputError, print_error
+from ..files import shown, user_path
 from ..hyperparameters import Hyperparameters
+from ..streams import drop_stdout, prepare_streams
 
 
 def main() -> NoReturn:
     """Run the command that `sys.argv` asks for. Wrong input exits with 2 and one line."""
+    prepare_streams()
     try:
         arguments = parser().parse_args(sys.argv[1:])
-        sys.exit(arguments.command(arguments))
+        code = arguments.command(arguments)
+        sys.stdout.flush()
+        sys.exit(code)
     except DigitganError as error:
         sys.exit(print_error(error, error.exit_code))
+    except BrokenPipeError:  # `| head` has seen enough
+        drop_stdout()
+        sys.exit(0)
     except OSError as error:
         sys.exit(print_error(error, 2))
     except KeyboardInterrupt:
@@ -65,10 +73,11 @@ def new_command(commands: Any, name: str, run: Callable[..., int], **options: An
 def add_train(commands: Any) -> None:
     train_parser = new_command(commands, "train", train)
     add = train_parser.add_argument
-    add("--config", type=Path, metavar="FILE", help="JSON file of hyperparameters to start from")
-    add("--resume", type=Path, metavar="FOLDER", help="run folder to continue, as it was begun")
-    add("--run-dir", type=Path, metavar="FOLDER", help="where to write; runs/<system or config>")
-    add("--data-dir", type=Path, metavar="FOLDER", help="where a data set other than MNIST lies")
+    folder: dict[str, Any] = {"type": user_path, "metavar": "FOLDER"}
+    add("--config", type=user_path, metavar="FILE", help="JSON file of hyperparameters to start at")
+    add("--resume", **folder, help="run folder to continue, as it was begun")
+    add("--run-dir", **folder, help="where to write; runs/<system or config> if left out")
+    add("--data-dir", **folder, help="where a data set other than MNIST lies")
     group = train_parser.add_argument_group(
         "hyperparameters, in place of the system's or the file's"
     )
@@ -103,10 +112,9 @@ def field_descriptions() -> dict[str, str]:
 
 def yes_or_no(text: str) -> bool:
     """True or False, as people write them."""
-    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-    if text.lower() not in words:
+    if text.lower() not in YES_OR_NO:
         raise argparse.ArgumentTypeError(f"{text!r}: must be true or false")
-    return words[text.lower()]
+    return YES_OR_NO[text.lower()]
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -144,7 +152,7 @@ def train(arguments: argparse.Namespace) -> int:
         )
     trainer.train()
     epochs = trainer.hyperparameters.epochs
-    print(f"epoch {len(trainer.history)} of {epochs}; see {trainer.run_dir}")
+    print(f"epoch {len(trainer.history)} of {epochs}; see {shown(trainer.run_dir)}")
     return 130 if trainer.step < trainer.total_steps else 0
 
 
@@ -153,11 +161,12 @@ def train(arguments: argparse.Namespace) -> int:
 
 def add_run(commands: Any) -> None:
     add = new_command(commands, "run", run).add_argument
-    add("notebook", type=Path, metavar="NOTEBOOK")
+    add("notebook", type=user_path, metavar="NOTEBOOK")
     text = "a parameter's name and its value, or several values; may be given several times"
     words = ("NAME", "VALUE")
     add("-p", "--parameter", help=text, action="append", nargs="+", metavar=words, default=[])
-    add("--output", type=Path, help="where it goes, a folder for several; below runs/ if left out")
+    text = "where it goes, a folder for several; below runs/ if left out"
+    add("--output", type=user_path, help=text)
     add("--jobs", type=int, default=1, help="how many to run at a time (default: 1)")
     add("--in-place", action="store_true", help="write it back to NOTEBOOK, without widget state")
 
@@ -192,7 +201,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def add_generator(command: Parser) -> None:
     text = "a generator.safetensors; the shipped one if left out"
-    command.add_argument("--generator", type=Path, metavar="FILE", help=text)
+    command.add_argument("--generator", type=user_path, metavar="FILE", help=text)
 
 
 def add_generate(commands: Any) -> None:
@@ -200,7 +209,7 @@ def add_generate(commands: Any) -> None:
     add_generator(command)
     command.add_argument("number", metavar="NUMBER", help="digits, and spaces if you like")
     out = Path("number.png")
-    command.add_argument("--out", type=Path, default=out, help="the PNG to write (number.png)")
+    command.add_argument("--out", type=user_path, default=out, help="the PNG to write (number.png)")
     command.add_argument("--inverted", action="store_true", help="ink on white paper")
     command.add_argument(
         "--seed", type=int, help="of the handwriting; a new one each time if left out"
@@ -214,7 +223,8 @@ def generate(arguments: argparse.Namespace) -> int:
     from ..systems.presets import load_generator
 
     digits = write(load_generator(arguments.generator), arguments.number, arguments.seed)
-    print(f"see {digits.save(arguments.out, strip=True, inverted=arguments.inverted)}")
+    path = digits.save(arguments.out, strip=True, inverted=arguments.inverted)
+    print(f"see {shown(path)}")
     return 0
 
 
@@ -252,7 +262,7 @@ def check_seed(seed: int) -> None:
 def add_export(commands: Any) -> None:
     command = new_command(commands, "export", export)
     add_generator(command)
-    command.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    command.add_argument("--out", type=user_path, required=True, metavar="FOLDER")
     text = "training digits, with balanced labels (default: 60000)"
     command.add_argument("--count", type=int, default=60_000, help=text)
     command.add_argument(
@@ -284,14 +294,14 @@ def export(arguments: argparse.Namespace) -> int:
         raise InvalidInputError(f"{arguments.generator}: {rule}")
     write_idx(out, stream(network, count, seed), count, train=True)
     raw = write_idx(out, stream(network, test_count, seed ^ 1 << 31), test_count, train=False)
-    print(f"see {raw}")
+    print(f"see {shown(raw)}")
     return 0
 
 
 def add_classifier(commands: Any) -> None:
     command = new_command(commands, "classifier", classifier, aliases=["reader"])
     out = Path("runs/classifier.safetensors")
-    command.add_argument("--out", type=Path, default=out, help=f"where its weights go ({out})")
+    command.add_argument("--out", type=user_path, default=out, help=f"where its weights go ({out})")
     text = "passes over the 60,000 digits (default: 12)"
     command.add_argument("--epochs", type=int, default=12, help=text)
     command.add_argument("--seed", type=int, default=0, help="of weights and order (default: 0)")
@@ -302,5 +312,6 @@ def classifier(arguments: argparse.Namespace) -> int:
     from ..evaluation.classifier import train_classifier
 
     accuracy = train_classifier(arguments.out, arguments.epochs, arguments.seed)
-    print(json.dumps({"accuracy on 10,000 test digits": accuracy, "see": str(arguments.out)}))
+    place = str(shown(arguments.out))
+    print(json.dumps({"accuracy on 10,000 test digits": accuracy, "see": place}))
     return 0

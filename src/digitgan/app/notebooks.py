@@ -1,11 +1,15 @@
 """Notebooks run headlessly: one, or one for each combination of parameters."""
 
 import ast
+import contextlib
+import dataclasses
 import itertools
 import json
+import logging
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,13 +17,29 @@ from typing import Any
 
 import nbformat
 import papermill
+from ipykernel.kernelspec import get_kernel_dict
+from IPython.core.inputtransformer2 import TransformerManager
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
 
 from ..data.tables import format_table, write_csv
+from ..data.text import convert, legible_names
 from ..errors import InvalidInputError, print_error
-from ..files import atomic_write
+from ..files import atomic_write, shown, user_path
+from ..streams import SafeStream, tell
 
+KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 # what a sweep's table shows of each scorecard
 FIGURES = "label_accuracy", "frechet_distance", "precision", "recall", "classes", "evenness"
+
+
+class ThisPython(AsyncKernelManager):
+    """Starts a notebook's kernel with the Python that runs now, whatever kernels are installed, and
+    whichever the notebook was saved with."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        return KernelSpec(**get_kernel_dict())
 
 
 def execute(
@@ -27,46 +47,95 @@ def execute(
 ) -> int:
     """Execute a notebook with some parameters (name -> text) into `output`; returns the exit
     code."""
-    parameters = check(notebook, values)
-    output = output or Path("runs") / notebook.stem / notebook.name
+    notebook, content = user_path(notebook), read_notebook(notebook)
+    parameters = check(notebook, content, values)
+    output = user_path(output or Path("runs") / notebook.stem / notebook.name)
     output.parent.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # names are checked already
     try:
-        papermill.execute_notebook(str(notebook), str(output), parameters, cwd=".")
+        papermill.execute_notebook(
+            content,
+            str(output).replace("{", "{{").replace("}", "}}"),  # papermill takes it for a template
+            parameters,
+            kernel_name="python3",
+            language="python",
+            cwd=".",
+            start_timeout=300,
+            progress_bar=SafeStream(sys.stderr).isatty(),
+            kernel_manager_class=ThisPython,
+        )
     except papermill.PapermillExecutionError as error:
         code = 2 if error.ename == InvalidInputError.__name__ else 1
-        place = f"(cell {error.exec_count}; see {output})"
-        return print_error(f"{notebook}: {error.ename}: {error.evalue} {place}", code)
+        place = f"(cell {error.exec_count}; see {shown(output)})"
+        return print_error(f"{shown(notebook)}: {error.ename}: {error.evalue} {place}", code)
+    except RuntimeError as error:  # of nbclient, where there is no kernel any more
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        told = f"its kernel ended ({reason.rstrip('.')}; without memory, the system ends it)"
+        return print_error(f"{shown(notebook)}: {told}; see {shown(output)}", 2)
     if in_place:
         atomic_write(notebook, nbformat.writes(tidy(nbformat.read(output, 4))).encode())
-    print(f"see {notebook if in_place else output}")
+    tell(f"see {shown(notebook if in_place else output)}")
     return 0
 
 
-def check(notebook: Path, values: Mapping[str, str]) -> dict[str, Any]:
+def read_notebook(path: Path) -> Any:
+    """A notebook whose kernel is a Python.
+
+    Raises FileNotFoundError where there is none, `InvalidInputError` where the file is not a
+    notebook, or one in another language.
+    """
+    path = user_path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{shown(path)}: no such notebook")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")  # editors on Windows put a mark before it
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that older ones have no ids
+            content = nbformat.reads(text, 4, capture_validation_error={})
+            head = content.metadata
+            language = head.get("language_info", {}).get("name", "")
+            language = language or head.get("kernelspec", {}).get("language", "python")
+            all(cell.source is cell.metadata for cell in content.cells)  # each has them
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        told = f"{shown(path)}: not a notebook ({reason[:200]})"
+        raise InvalidInputError(told) from None
+    if "python" not in str(language).lower():
+        raise InvalidInputError(f"{shown(path)}: a notebook in {language}, must be in Python")
+    content.metadata["kernelspec"] = KERNEL
+    content.metadata.setdefault("language_info", {}).setdefault("name", "python")
+    return content
+
+
+def parameters_of(content: Any) -> dict[str, str]:
+    """The parameters of a notebook with the names of their types, in the order of its cell with the
+    tag `parameters`; the type is that of the annotation, else that of the value."""
+    sources = (c.source for c in content.cells if "parameters" in c.metadata.get("tags", []))
+    source = TransformerManager().transform_cell(next(sources, ""))
+    found = {}
+    with contextlib.suppress(SyntaxError):
+        for line in ast.parse(source).body:
+            target = line.targets[0] if isinstance(line, ast.Assign) else getattr(line, "target", 0)
+            if isinstance(target, ast.Name):
+                annotation, value = getattr(line, "annotation", None), getattr(line, "value", None)
+                default = type(value.value).__name__ if isinstance(value, ast.Constant) else "None"
+                found[target.id] = ast.unparse(annotation) if annotation else default
+    return {name: "None" if kind == "NoneType" else kind for name, kind in found.items()}
+
+
+def check(notebook: Path, content: Any, values: Mapping[str, str]) -> dict[str, Any]:
     """Parameters (name -> text) as values of the types that the notebook's parameters cell gives
     them."""
-    if not notebook.is_file():
-        raise FileNotFoundError(f"{notebook}: no such notebook")
-    try:
-        known, checked = papermill.inspect_notebook(str(notebook)), {}
-    except ValueError as error:
-        reason = str(error).splitlines()[0]
-        raise InvalidInputError(f"{notebook}: not a notebook ({reason})") from None
+    known, checked = parameters_of(content), {}
     for name, text in values.items():
         if name not in known:
-            there = ", ".join(known)
-            raise InvalidInputError(f"{name}: no such parameter in {notebook}; there are {there}")
-        kind, value = known[name]["inferred_type_name"], text
-        if kind not in ("str", "None"):
-            try:
-                value = ast.literal_eval(text)
-            except (ValueError, SyntaxError):
-                value = text
-            if type(value).__name__ != kind and (type(value), kind) != (int, "float"):
-                raise InvalidInputError(
-                    f"{name} = {text}: must be of type {kind}, as in {notebook}"
-                )
-        checked[name] = value
+            there = ", ".join(known) or "none: no cell has the tag parameters"
+            told = f"{name}: no such parameter in {shown(notebook)}; there are {there}"
+            raise InvalidInputError(told)
+        try:
+            checked[name] = convert(name, text, known[name])
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{error}, as in {shown(notebook)}") from None
     return checked
 
 
@@ -88,52 +157,102 @@ def tidy(notebook: Any) -> Any:
     return notebook
 
 
+@dataclasses.dataclass
+class Combination:
+    """One run of a sweep: its values by name, as text and as the notebook has them, and its
+    folder."""
+
+    values: dict[str, str]
+    parameters: dict[str, Any]
+    place: Path
+
+
 def sweep(notebook: Path, grid: Mapping[str, Sequence[str]], folder: Path, jobs: int = 1) -> int:
     """Execute a notebook for every combination of `grid` (name -> texts), `jobs` at a time.
 
     Each runs in a process of its own, into `folder`/<combination>/, its `run_dir` parameter with
-    it. An executed notebook there means that it is done. `table.csv` in the folder and the printed
-    table gather the scorecards. Returns the exit code.
+    it. An executed notebook there means that it is done. What fails does not stop the others.
+    `table.csv` in the folder and the printed table gather the scorecards. Returns the exit code.
     """
-    products = itertools.product(*grid.values())
-    combinations = [dict(zip(grid, values, strict=True)) for values in products]
-    for values in combinations:
-        check(notebook, values)
+    notebook, folder = user_path(notebook), user_path(folder)
+    content = read_notebook(notebook)
+    if "run_dir" in grid:
+        raise InvalidInputError("-p run_dir: each combination has a folder of its own in --output")
+    grid = {name: tuple(dict.fromkeys(texts)) for name, texts in grid.items()}  # each value once
+    products = [dict(zip(grid, texts, strict=True)) for texts in itertools.product(*grid.values())]
+    combinations = [
+        Combination(values, check(notebook, content, values), folder / name)
+        for values, name in zip(products, legible_names(products), strict=True)
+    ]
     threads = str(max(1, (os.cpu_count() or 1) // jobs))
-    environment = os.environ | {"OMP_NUM_THREADS": threads}
-    has_run_dir = "run_dir" in papermill.inspect_notebook(str(notebook))
 
-    def one(values: dict[str, str]) -> tuple[Path, str]:
-        name = ",".join(f"{name}={value}" for name, value in values.items()).replace("/", "_")
-        place = folder.absolute() / name
-        done, partial = place / notebook.name, place / f"unfinished-{notebook.name}"
-        if done.is_file():
-            return place, "done before"
-        given = values | ({"run_dir": str(place)} if has_run_dir else {})
-        options = [word for name, value in given.items() for word in ("-p", name, value)]
-        command = [sys.executable, "-m", "digitgan", "run", str(notebook), *options]
-        command += ["--output", str(partial)]
-        ended = subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=False
-        )
-        if ended.returncode:
-            return place, "failed: " + (ended.stderr.strip().splitlines() or ["no message"])[-1]
-        partial.replace(done)
-        return place, "done"
+    def run(combination: Combination) -> str:
+        try:
+            return run_one(notebook, content, combination, threads)
+        except Exception as error:  # whatever it is, the others go on
+            return f"failed: {' '.join(str(error).split()) or type(error).__name__}"
 
     rows = []
     with ThreadPoolExecutor(jobs) as pool:
-        for values, (place, status) in zip(combinations, pool.map(one, combinations), strict=True):
-            path = place / "scorecard.json"
-            card = json.loads(path.read_text()) if path.is_file() else {}
-            figures = {name: card.get(name) for name in FIGURES}
+        for combination, ended in zip(combinations, pool.map(run, combinations), strict=True):
+            values, place = combination.values, combination.place
+            figures, remark = read_figures(place / "scorecard.json")
+            status = ended + remark
             rows.append(values | figures | {"status": status, "folder": place.name})
             settings = ", ".join(f"{name} = {value}" for name, value in values.items())
-            print(settings, "-", status, flush=True)
+            tell(f"{settings} - {status}")
     write_csv(folder / "table.csv", rows)
     lines = [list(rows[0]), *([cell_text(value) for value in row.values()] for row in rows)]
-    print(f"\n{format_table(lines)}\nsee {folder / 'table.csv'}")
+    tell(f"\n{format_table(lines)}\nsee {shown(folder / 'table.csv')}")
     return int(any(str(row["status"]).startswith("failed") for row in rows))
+
+
+def run_one(notebook: Path, content: Any, combination: Combination, threads: str) -> str:
+    """Execute a notebook for one combination, in a process of its own; returns how it ended."""
+    place = combination.place
+    done, partial = place / notebook.name, place / f"unfinished-{notebook.name}"
+    if done.is_file():
+        if holds(done, content, combination.parameters):
+            return "done before"
+        hint = "delete it, or choose another --output"
+        return f"failed: {done} is of other cells or parameters; {hint}"
+    given = dict(combination.values)
+    if "run_dir" in parameters_of(content):
+        given["run_dir"] = str(place)
+    options = [word for name, value in given.items() for word in ("-p", name, value)]
+    command = [sys.executable, "-m", "digitgan", "run", str(notebook), *options]
+    command += ["--output", str(partial)]
+    environment = os.environ | {"OMP_NUM_THREADS": threads}
+    ended = subprocess.run(
+        command, env=environment, capture_output=True, text=True, errors="replace", check=False
+    )
+    if ended.returncode:
+        return "failed: " + (ended.stderr.strip().splitlines() or ["no message"])[-1]
+    partial.replace(done)
+    return "done"
+
+
+def holds(done: Path, content: Any, parameters: Mapping[str, Any]) -> bool:
+    """Whether an executed notebook has the cells of this one and was run with these parameters."""
+    executed = read_notebook(done)
+    own = [cell.source for cell in content.cells if cell.cell_type == "code"]
+    its = [
+        cell.source
+        for cell in executed.cells
+        if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])
+    ]
+    used = executed.metadata.get("papermill", {}).get("parameters", parameters)
+    return own == its and all(used.get(name) == value for name, value in parameters.items())
+
+
+def read_figures(path: Path) -> tuple[dict[str, Any], str]:
+    """What a sweep's table shows of a scorecard, if there is one, and a remark where it is no
+    scorecard."""
+    try:
+        card = json.loads(path.read_text()) if path.is_file() else {}
+        return {name: card.get(name) for name in FIGURES}, ""
+    except (OSError, ValueError, AttributeError):
+        return dict.fromkeys(FIGURES), f" ({path.name} cannot be read)"
 
 
 def cell_text(value: Any) -> str:

@@ -1,19 +1,84 @@
-"""What a generator of digits can write."""
+"""Texts: numbers to write, words of a command, names of files and folders."""
 
+import ast
+import collections
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..bounds import plain
 from ..errors import InvalidInputError, short_repr
 
+TYPES = ("bool", "dict", "float", "int", "list", "set", "str", "tuple")
+YES_OR_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
-def check_number(number: str | int) -> str:
+
+def check_number(number: Any) -> str:
     """A number as text.
 
     Raises `InvalidInputError` unless it is made of the digits 0 to 9 and spaces, with one digit at
     least.
     """
     try:
-        text = str(number)
+        text = str(plain(number))
     except ValueError:  # Python writes no integer of more than 4,300 digits
         text = ""
     if not text.strip() or not set(text) <= set("0123456789 "):
         rule = "must be made of the digits 0 to 9 and spaces"
         raise InvalidInputError(f"number = {short_repr(number)}: {rule}")
     return text
+
+
+def legible_names(combinations: Sequence[Mapping[str, str]], most: int = 80) -> list[str]:
+    """Names for the folders of some values by name, as `a=1,b=x`, on any file system.
+
+    Different values have different names, also where the case of letters does not count. A name
+    that would be longer than `most` characters, or has a value with others than letters, digits and
+    `._+-`, or differs from another one only in case, is cut and ends in `~` and a hash.
+    """
+    plain_names = [",".join(f"{k}={v}" for k, v in values.items()) for values in combinations]
+    alike = collections.Counter(name.lower() for name in set(plain_names))
+    names = []
+    for values, name in zip(combinations, plain_names, strict=True):
+        fits = all(re.fullmatch(r"[A-Za-z0-9._+-]*[A-Za-z0-9_+-]", v) for v in values.values())
+        whole = fits and len(name) <= most and alike[name.lower()] == 1
+        names.append(name if whole else _hashed(name, values, most))
+    return names
+
+
+def _hashed(name: str, values: Mapping[str, str], most: int) -> str:
+    exact = "\0".join(part for item in values.items() for part in item)
+    code = hashlib.sha256(exact.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+    return re.sub(r"[^A-Za-z0-9=,._+-]", "_", name)[: most - 11] + "~" + code
+
+
+def convert(name: str, text: str, kind: str) -> Any:
+    """A word of the command line as a value of a type that a notebook names: `int`, `float`,
+    `bool`, `str`, `list` and the like, or several as in `int | None`.
+
+    For another type (`None`: none is named) it is a literal of Python, or else the text itself.
+    Raises `InvalidInputError` where the word is not of the type.
+    """
+    optional = re.fullmatch(r"(?:typing\.)?Optional\[(.*)\]", kind)
+    parts = f"{optional[1]}|None" if optional else kind
+    kinds = {re.sub(r"\[.*", "", part.strip()) for part in parts.split("|")}
+    value = _literal(text)
+    if kinds == {"None"} or not kinds <= {*TYPES, "None"}:
+        return value
+    if value is None and "None" in kinds:
+        return None
+    if "str" in kinds:
+        return text
+    if "bool" in kinds and text.lower() in YES_OR_NO:
+        return YES_OR_NO[text.lower()]
+    if type(value).__name__ in kinds or (type(value) is int and "float" in kinds):
+        return value
+    raise InvalidInputError(f"{name} = {short_repr(text)[1:-1]}: must be of type {kind}")
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
