@@ -80,7 +80,7 @@ def load_network(
 
     It is in eval mode, on the CPU. Raises FileNotFoundError where there is no such file, and
     `InvalidInputError` where its weights are not finite numbers under the names and in the shapes
-    and types of that network's own.
+    and types of that network's own; half precision serves for any floating type.
     """
     path = user_path(path)
     if not path.is_file():
@@ -107,7 +107,10 @@ def _copy_checked(found: dict[str, Tensor], network: nn.Module) -> None:
         told = f"its tensors are {short_repr(sorted(found))}"
         raise ValueError(f"{told}, must be {short_repr(sorted(expected))}")
     for name, target in expected.items():
-        given, rule = (f"{t.dtype} {list(t.shape)}" for t in (found[name], target))
-        if given != rule or not found[name].isfinite().all():
+        weights = found[name]
+        if weights.dtype == torch.float16 and target.is_floating_point():
+            weights = weights.to(target.dtype)
+        given, rule = (f"{t.dtype} {list(t.shape)}" for t in (weights, target))
+        if given != rule or not weights.isfinite().all():
             raise ValueError(f"{name} is {given}, must be finite {rule}")
-        target.copy_(found[name])
+        target.copy_(weights)
