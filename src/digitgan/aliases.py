@@ -5,6 +5,7 @@ import functools
 import importlib
 import importlib.abc
 import importlib.util
+import json
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -142,6 +143,15 @@ def system_of(values: Mapping[str, Any], networks: Any) -> str:
     if networks == "dcgan-strided" and values.get("conditional") is False:
         return "dcgan"
     return SYSTEM_OF_NETWORKS.get(networks, "cdcgan") if isinstance(networks, str) else "cdcgan"
+
+
+def is_of_old_form(text: str) -> bool:
+    """Whether hyperparameters (JSON text) were written before systems had names."""
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and "system" not in values
 
 
 def new_value(name: str, value: Any) -> Any:

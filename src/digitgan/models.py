@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .aliases import is_of_old_form
 from .data.digits import Digits
 from .data.randomness import random_source
 from .errors import InvalidInputError
@@ -111,6 +112,7 @@ ARCHITECTURES: dict[str, Callable[[int], Networks]] = {
     "dcgan-deep": functools.partial(dcgan, depth=1),
 }
 BUILDERS: dict[str, Callable[[Hyperparameters], tuple[Generator, Discriminator]]] = {}
+EARLIER: dict[str, Callable[[Hyperparameters], Generator]] = {}  # of files of the old form
 
 
 def build(hyperparameters: Hyperparameters) -> tuple[Generator, Discriminator]:
@@ -170,11 +172,17 @@ def sample_rows(generator: Generator, rows: int, seed: int | None = None) -> Dig
 def load_generator(path: str | Path | None = None) -> Generator:
     """A trained generator in eval mode, on the CPU: the shipped one, or the one in `path`.
 
-    Raises FileNotFoundError where there is none, `InvalidInputError` where it is no generator.
+    `path` may be the name of a system: its shipped generator. Raises FileNotFoundError where there
+    is none, `InvalidInputError` where it is no generator.
     """
 
     def build_from(metadata: dict[str, str]) -> Generator:
-        return build(Hyperparameters.from_text(metadata.get("hyperparameters", "null")))[0]
+        text = metadata.get("hyperparameters", "null")
+        hp = Hyperparameters.from_text(text)
+        if is_of_old_form(text) and hp.system in EARLIER:
+            return EARLIER[hp.system](hp)
+        return build(hp)[0]
 
-    path = ASSET / "pretrained" / "cdcgan.safetensors" if path is None else path
+    shipped = ASSET / "pretrained" / f"{path or 'cdcgan'}.safetensors"
+    path = path if path and not shipped.is_file() else shipped
     return load_network(path, build_from, "a generator")
