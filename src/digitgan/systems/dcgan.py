@@ -7,7 +7,7 @@ from ..runs.run import TRAINERS
 from ..trainer import Trainer
 from .classic import classic
 
-PRESET = classic("dcgan", 2e-4, architecture="dcgan-strided", conditional=False, beta1=0.5)
+PRESET = classic("dcgan", 2e-4, architecture="dcgan-strided", beta1=0.5)
 
 
 # fmt: off

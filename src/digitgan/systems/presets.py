@@ -6,7 +6,17 @@ from ..errors import InvalidInputError
 from ..hyperparameters import Hyperparameters
 from ..models import load_generator
 from ..trainer import Trainer
-from . import cdcgan_clipped, cdcgan_gp, cdcgan_multiply, cnn, dcgan, fcnn, linear, resize
+from . import (
+    cdcgan_clipped,
+    cdcgan_gp,
+    cdcgan_multiply,
+    cnn,
+    dcgan,
+    fcnn,
+    fcnn_mended,
+    linear,
+    resize,
+)
 
 __all__ = ["SYSTEMS", "Trainer", "load_generator", "system"]
 SYSTEMS: dict[str, Hyperparameters] = {
@@ -16,6 +26,7 @@ SYSTEMS: dict[str, Hyperparameters] = {
     "cdcgan-clipped": cdcgan_clipped.PRESET,
     "cdcgan-gp": cdcgan_gp.PRESET,
     "fcnn": fcnn.PRESET,
+    "fcnn-mended": fcnn_mended.PRESET,
     "cnn": cnn.PRESET,
     "linear": linear.PRESET,
     "resize": resize.PRESET,

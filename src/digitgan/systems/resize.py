@@ -1,60 +1,132 @@
-"""Starts larger than the picture and comes down to it: strided convolutions, each resized to 56x56
-again.
+"""Starts larger than the picture and comes down to it: strided convolutions, each resized to 56x56.
 
-The recipe ends in a sigmoid, [0, 1]; here in tanh(v) = 2 sigmoid(2v) - 1, the same picture in [-1,
-1]. The discriminator takes one step for the real images and another for the generated ones.
+BatchNorm has no gamma and uses batch statistics always, in sampling too: a digit depends a little
+on the others that are sampled with it. The discriminator has two optimisers, one for the step on
+real images and one for the step on generated ones, and takes 300 steps alone at first.
+
+Faults kept: images that are resized from 28x28 to 56x56 and at once read by a stride of 2 hold
+nothing that the 28x28 did not; and the statistics of the batch in sampling.
+
+Deviations: the generator ends in 2 sigmoid - 1 and the discriminator begins with the way back to
+[0, 1]: the same function. The last resize is left out, since the last convolution reads the rows
+and columns that it copies: the same function. An epoch draws 55,000 of the 60,000 digits anew; the
+recipe keeps the same 5,000 aside. 91 epochs are 100,100 steps, for 100,300. Seeds are digitgan's.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
+from torch.nn.functional import batch_norm, interpolate, pad, softplus
 
 from ..hyperparameters import Hyperparameters
 from ..models import BUILDERS, Discriminator, Generator
 from ..runs.run import TRAINERS
-from ..trainer import Metrics, Trainer
-from .classic import classic
+from ..trainer import Metrics
+from .classic import ClassicTrainer, FromRange, ToRange, classic
 
-PRESET = classic("resize", 1e-4, discriminator_lr=3e-4, conditional=False, z_dim=100)
+PRESET = classic(
+    "resize",
+    1e-4,
+    discriminator_lr=3e-4,
+    z_dim=100,
+    batch_size=50,
+    images_per_epoch=55_000,
+    epochs=91,
+)
+DISCRIMINATOR_ALONE = 300  # steps before the generator's first
+INIT_STD = 0.02  # of new weights, which are cut at twice that
+EPSILON = 1e-3  # of BatchNorm
+
+
+class BatchStatistics(nn.Module):
+    """BatchNorm without gamma, on the statistics of the batch, in eval mode too."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return batch_norm(x, None, None, None, self.bias, True, 0.0, EPSILON)
+
+
+class PadSame(nn.Module):
+    """One row and one column of zeros, below and right: what a kernel of 3 and a stride of 2 need
+    on an even map."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return pad(x, (0, 1, 0, 1))
+
+
+class Double(nn.Module):
+    """Maps of twice the height and width, bilinear: row 2i is row i of the source, row 2i + 1 the
+    mean of its rows i and i + 1; the last row repeats."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        x = pad(x, (0, 1, 0, 1), mode="replicate")  # the neighbour of the last row is itself
+        size = 2 * height + 1, 2 * width + 1
+        return interpolate(x, size, mode="bilinear", align_corners=True)[..., :-1, :-1]
 
 
 # fmt: off
 def build(hp: Hyperparameters) -> tuple[Generator, Discriminator]:
     """The untrained networks."""
     generator = nn.Sequential(
-        nn.Linear(hp.z_dim, 3136), nn.Unflatten(1, (1, 56, 56)), nn.BatchNorm2d(1), nn.ReLU(),
-        nn.Conv2d(1, 50, 3, 2, 1), nn.BatchNorm2d(50), nn.ReLU(),  # (B, 50, 28, 28)
-        nn.Upsample(56, mode="bilinear"),  # (B, 50, 56, 56)
-        nn.Conv2d(50, 25, 3, 2, 1), nn.BatchNorm2d(25), nn.ReLU(),  # (B, 25, 28, 28)
-        nn.Upsample(56, mode="bilinear"),  # (B, 25, 56, 56)
-        nn.Conv2d(25, 1, 1, 2), nn.Tanh(),  # (B, 1, 28, 28)
+        nn.Linear(hp.z_dim, 3136), nn.Unflatten(1, (1, 56, 56)), BatchStatistics(1), nn.ReLU(),
+        PadSame(), nn.Conv2d(1, 50, 3, 2), BatchStatistics(50), nn.ReLU(),  # (B, 50, 28, 28)
+        Double(),  # (B, 50, 56, 56)
+        PadSame(), nn.Conv2d(50, 25, 3, 2), BatchStatistics(25), nn.ReLU(),  # (B, 25, 28, 28)
+        nn.Conv2d(25, 1, 1), nn.Sigmoid(), FromRange(0.0, 1.0),  # (B, 1, 28, 28)
     )
     discriminator = nn.Sequential(
-        nn.Conv2d(1, 32, 5, padding=2), nn.LeakyReLU(0.2), nn.AvgPool2d(2),  # (B, 32, 14, 14)
-        nn.Conv2d(32, 64, 5, padding=2), nn.LeakyReLU(0.2), nn.AvgPool2d(2),  # (B, 64, 7, 7)
-        nn.Flatten(), nn.Linear(64 * 7 * 7, 1024), nn.LeakyReLU(0.2),
+        ToRange(0.0, 1.0),
+        nn.Conv2d(1, 32, 5, padding=2), nn.ReLU(), nn.AvgPool2d(2),  # (B, 32, 14, 14)
+        nn.Conv2d(32, 64, 5, padding=2), nn.ReLU(), nn.AvgPool2d(2),  # (B, 64, 7, 7)
+        nn.Flatten(), nn.Linear(64 * 7 * 7, 1024), nn.ReLU(),
     )
-    return Generator(generator, hp), Discriminator(discriminator, 1024, hp)
+    networks = Generator(generator, hp), Discriminator(discriminator, 1024, hp)
+    for layer in networks[0].modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):  # biases are drawn as well
+            draw(layer.weight), draw(layer.bias)
+    for layer in networks[1].modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            draw(layer.weight), nn.init.zeros_(layer.bias)
+    return networks
 # fmt: on
 
 
-class ResizeTrainer(Trainer):
-    """Two steps of the discriminator, one for the real images and one for the generated ones."""
+def draw(weights: Tensor) -> None:
+    """New weights from N(0, 0.02), none beyond 0.04."""
+    nn.init.trunc_normal_(weights, 0.0, INIT_STD, -2 * INIT_STD, 2 * INIT_STD)
 
-    def discriminator_step(
-        self, real: Tensor, fake: Tensor, y: Tensor
-    ) -> tuple[Metrics, Tensor, Tensor]:
+
+class ResizeTrainer(ClassicTrainer):
+    """Two steps of the discriminator, one for the real images and one for the generated ones, each
+    with an optimiser of its own; the discriminator alone at first."""
+
+    def start_over(self) -> None:
+        super().start_over()
+        self.d_optimizer_fake = self.build_optimizers()[1]
+
+    def parts(self) -> dict[str, Any]:
+        return super().parts() | {"d_optimizer_fake": self.d_optimizer_fake}
+
+    def tell_apart(self, real: Tensor, y: Tensor, fake: Tensor, labels: Tensor) -> Metrics:
         with self.autocast():
-            real_logits = self.discriminator(real, y)
+            real_logits = self.discriminator(real, y)  # (B,)
         real_loss = softplus(-real_logits).mean()
         self.optimise(self.d_optimizer, real_loss)
         with self.autocast():
-            fake_logits = self.discriminator(fake, y)
+            fake_logits = self.discriminator(fake, labels)  # (B,)
         fake_loss = softplus(fake_logits).mean()
-        self.optimise(self.d_optimizer, fake_loss)
-        metrics = {"discriminator_loss": real_loss + fake_loss, "penalty": torch.zeros(())}
-        metrics |= {"real_logit": real_logits.mean(), "fake_logit": fake_logits.mean()}
-        return metrics, real_logits, fake_logits
+        self.optimise(self.d_optimizer_fake, fake_loss)
+        return self.metrics_of(real_loss + fake_loss, real_logits, fake_logits)
+
+    def update_generator(self, real: Tensor, y: Tensor) -> Metrics:
+        if self.step < DISCRIMINATOR_ALONE:
+            return {"generator_loss": real.new_zeros(())}
+        return super().update_generator(real, y)
 
 
 BUILDERS["resize"] = build
