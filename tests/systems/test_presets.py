@@ -1,4 +1,4 @@
-"""Every system: built, trained for real steps, saved, loaded, resumed; its parameters are counted."""
+"""Every system: built, trained for real steps, saved, loaded and resumed; counted parameters."""
 
 import json
 
@@ -160,5 +160,5 @@ def test_a_generator_of_the_old_form_is_not_read_into_the_networks_of_today(name
 
 def test_a_run_of_the_old_form_is_not_continued(some_digits, tmp_path):
     (tmp_path / "hyperparameters.json").write_text(json.dumps(OLD_FORM), encoding="utf-8")
-    with pytest.raises(RunFolderError, match="a run of an earlier 'fcnn'.*cannot be continued"):
+    with pytest.raises(RunFolderError, match=r"a run of an earlier 'fcnn'.*cannot be continued"):
         Trainer.resume(tmp_path, digits=some_digits)
