@@ -19,19 +19,24 @@ app: .venv/ready      ## the picker and the drawing pad as a web page, on this m
 pretrained: .venv/ready      ## train the shipped generator (20 to 60 minutes on one core; stopped, it continues)
 	OMP_NUM_THREADS=1 $(BIN)/digitgan train --config asset/configs/pretrained.json
 	cp runs/pretrained/generator.safetensors asset/pretrained/cdcgan.safetensors
+OLDER = dcgan fcnn fcnn-mended cnn linear cdcgan-multiply cdcgan-gp cdcgan-clipped resize
+systems: $(addprefix system-,$(OLDER))      ## train the shipped generators of the older systems (days on one core; stopped, they continue)
+system-%: .venv/ready
+	OMP_NUM_THREADS=1 $(BIN)/digitgan train --system $* --snapshot-interval 1 --run-dir runs/compare/$*
+	$(BIN)/python -c "from digitgan import load_generator, save_generator; \
+	  save_generator(load_generator('runs/compare/$*/generator.safetensors'), 'asset/pretrained/$*.safetensors', half=True)"
 assets: pretrained      ## make the committed notebooks, generators and pictures again (6 hours; wants Chromium)
 	rm -rf runs/main && $(BIN)/digitgan run notebooks/main.ipynb --in-place
 	cp runs/main/progression.gif asset/
 	$(BIN)/python -m pytest tests/browser -n 0 --screenshots runs/screenshots && cp runs/screenshots/picker.png runs/screenshots/pad.png asset/
-	rm -rf runs/compare && $(BIN)/digitgan run notebooks/compare.ipynb --in-place
-	cp runs/compare/compare.png runs/compare/compare.gif runs/compare/pipeline.png asset/
+	$(BIN)/digitgan run notebooks/compare.ipynb -p measure True && $(BIN)/digitgan run notebooks/compare.ipynb --in-place
+	cp runs/compare/compare.png runs/compare/pipeline.png asset/
 	rm -rf runs/recipe && $(BIN)/digitgan run notebooks/recipe.ipynb -p measure True -p long True
 	$(BIN)/digitgan run notebooks/main.ipynb -p epochs 16 -p seed 0 1 2 --output runs/seeds --jobs 2
 	cp runs/seeds/table.csv asset/results/seeds.csv
 	$(BIN)/digitgan run notebooks/handwriting.ipynb -p measure True
 	for n in recipe scorecard benchmark handwriting scale; do $(BIN)/digitgan run notebooks/$$n.ipynb --in-place; done
 	cp runs/handwriting/walk.gif asset/
-	for s in fcnn cnn; do cp runs/compare/$$s-120s/generator.safetensors asset/pretrained/$$s.safetensors; done
 clean:      ## forget the environment; runs/ stays
 	rm -rf .venv
 .venv/ready: pyproject.toml
@@ -40,4 +45,4 @@ clean:      ## forget the environment; runs/ stays
 	$(BIN)/python -m pip install --editable '.[dev]'
 	@touch $@
 
-.PHONY: help run test torture lint lab app pretrained assets clean
+.PHONY: help run test torture lint lab app pretrained systems assets clean

@@ -56,10 +56,11 @@ def _clone(network: Network) -> Network:
     return copy.deepcopy(network, memo)
 
 
-def save_generator(generator: nn.Module, path: str | Path) -> None:
+def save_generator(generator: nn.Module, path: str | Path, half: bool = False) -> None:
     """Write a generator's weights as safetensors, with its hyperparameters in the file's metadata.
 
-    generator: any that `generate` takes. Raises `InvalidInputError` where `load_generator` could
+    generator: any that `generate` takes. half: in half precision, in half the space; `load_network`
+    reads both. Raises `InvalidInputError` where `load_generator` could
     not read the file: after quantisation or pruning, or with weights that are not finite.
     """
     inside = as_generator(generator)
@@ -69,6 +70,8 @@ def save_generator(generator: nn.Module, path: str | Path) -> None:
             _copy_checked(state, inside.untrained())
     except ValueError as error:
         raise InvalidInputError(f"this generator cannot be saved: {error}") from None
+    if half:
+        state = {n: w.half() if w.is_floating_point() else w for n, w in state.items()}
     save_weights(path, state, {"hyperparameters": inside.hyperparameters.to_json()})
 
 
