@@ -28,6 +28,7 @@ from ..errors import InvalidInputError, print_error
 from ..files import atomic_write, shown, user_path
 from ..streams import SafeStream, tell
 
+INVALID = nbformat.ValidationError
 KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 # what a sweep's table shows of each scorecard
 FIGURES = "label_accuracy", "frechet_distance", "precision", "recall", "classes", "evenness"
@@ -96,7 +97,7 @@ def read_notebook(path: Path) -> Any:
             language = head.get("language_info", {}).get("name", "")
             language = language or head.get("kernelspec", {}).get("language", "python")
             all(cell.source is cell.metadata for cell in content.cells)  # each has them
-    except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, LookupError, AttributeError, TypeError, RecursionError, INVALID) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         told = f"{shown(path)}: not a notebook ({reason[:200]})"
         raise InvalidInputError(told) from None
@@ -199,7 +200,7 @@ def sweep(notebook: Path, grid: Mapping[str, Sequence[str]], folder: Path, jobs:
             figures, remark = read_figures(place / "scorecard.json")
             status = ended + remark
             rows.append(values | figures | {"status": status, "folder": place.name})
-            settings = ", ".join(f"{name} = {value}" for name, value in values.items())
+            settings = ", ".join(f"{name} = {cell_text(value)}" for name, value in values.items())
             tell(f"{settings} - {status}")
     write_csv(folder / "table.csv", rows)
     lines = [list(rows[0]), *([cell_text(value) for value in row.values()] for row in rows)]
@@ -259,4 +260,5 @@ def cell_text(value: Any) -> str:
     """A value as a table shows it."""
     if value is None:
         return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
