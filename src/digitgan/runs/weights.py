@@ -59,15 +59,19 @@ def _clone(network: Network) -> Network:
 def save_generator(generator: nn.Module, path: str | Path, half: bool = False) -> None:
     """Write a generator's weights as safetensors, with its hyperparameters in the file's metadata.
 
-    generator: any that `generate` takes. half: in half precision, in half the space; `load_network`
-    reads both. Raises `InvalidInputError` where `load_generator` could
-    not read the file: after quantisation or pruning, or with weights that are not finite.
+    generator: any that `generate` takes. half: in half precision, in half the space;
+    `load_generator` reads both. Raises `InvalidInputError` where it could not read the file, or
+    would read another generator from it: after quantisation or pruning, with weights that are not
+    finite, or for one that was loaded from an older version's file.
     """
     inside = as_generator(generator)
     state = inside.state_dict()
     try:
         with ordinary_torch(), torch.random.fork_rng():
-            _copy_checked(state, inside.untrained())
+            _copy_checked(state, fresh := inside.untrained())
+        if str(inside) != str(fresh):  # the same shapes, in layers that compute something else
+            told = f"its layers are not those of system = {inside.hyperparameters.system!r}"
+            raise ValueError(f"{told} (of an earlier version, or changed)")
     except ValueError as error:
         raise InvalidInputError(f"this generator cannot be saved: {error}") from None
     if half:
