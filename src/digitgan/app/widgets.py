@@ -24,6 +24,7 @@ from torch import nn
 
 from ..data.digits import Digits
 from ..data.randomness import random_source
+from ..data.text import short_name
 from ..evaluation.classifier import SUPPORTED_DATASETS, DigitClassifier, load_classifier
 from ..files import shown, user_path
 from ..handwriting.inversion import imitate, style_directions
@@ -158,7 +159,7 @@ class DigitPicker(Panel):
             else:
                 self.digits = generate(self.generator, [digit] * count, z=z[:count])
                 self.options_shown = {"scale": 4, "inverted": inverted}
-            name = number.replace(" ", "-")[:40] or f"{digit}-{count}"
+            name = short_name(number.replace(" ", "-"), 40) or f"{digit}-x{count}"
             sliders = (self.neatness, *self.style.values())
             settings = "".join(f"-{slider.value:g}" for slider in sliders)
             settings += "" if inverted else "-inverted"

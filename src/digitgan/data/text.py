@@ -43,12 +43,18 @@ def legible_names(combinations: Sequence[Mapping[str, str]], most: int = 80) -> 
     for values, name in zip(combinations, plain_names, strict=True):
         fits = all(re.fullmatch(r"[A-Za-z0-9._+-]*[A-Za-z0-9_+-]", v) for v in values.values())
         whole = fits and len(name) <= most and alike[name.lower()] == 1
-        names.append(name if whole else _hashed(name, values, most))
+        exact = "\0".join(part for item in values.items() for part in item)
+        names.append(name if whole else _cut(name, exact, most))
     return names
 
 
-def _hashed(name: str, values: Mapping[str, str], most: int) -> str:
-    exact = "\0".join(part for item in values.items() for part in item)
+def short_name(text: str, most: int) -> str:
+    """A text of digits as a part of a file's name, of at most `most` characters; a longer one is
+    cut and ends in `~` and a hash, so that different texts have different names."""
+    return text if len(text) <= most else _cut(text, text, most)
+
+
+def _cut(name: str, exact: str, most: int) -> str:
     code = hashlib.sha256(exact.encode("utf-8", "surrogatepass")).hexdigest()[:10]
     return re.sub(r"[^A-Za-z0-9=,._+-]", "_", name)[: most - 11] + "~" + code
 

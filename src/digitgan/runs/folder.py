@@ -19,7 +19,7 @@ from torch import nn
 
 from ..data.digits import Digits
 from ..data.tables import write_csv
-from ..errors import RunFolderError
+from ..errors import InvalidInputError, RunFolderError
 from ..files import atomic_write, user_path
 from ..hyperparameters import Hyperparameters
 from ..streams import tell
@@ -41,6 +41,11 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = user_path(path)
+        try:
+            str(self.path).encode()
+        except UnicodeEncodeError:  # TensorBoard's library, too, knows no others
+            told = f"run_dir = {str(path)!a}: must be a name in UTF-8"
+            raise InvalidInputError(told) from None
         self._lock = FolderLock(self.path)
         self._board: SummaryWriter | None = None
 
