@@ -238,6 +238,8 @@ def find_ink(images: np.ndarray) -> float:
     """
     low, high, whole = 0.0, 0.0, True
     for block in _blocks(images):
+        if not np.isfinite(block).all():
+            raise InvalidInputError(f"images with numbers that are not finite: must be {RULE}")
         low, high = min(low, float(block.min())), max(high, float(block.max()))
         whole = whole and (images.dtype.kind != "f" or bool((block % 1 == 0).all()))
         if images.dtype == np.uint8 and high > layout.INK:  # no need to look at the others
@@ -245,7 +247,7 @@ def find_ink(images: np.ndarray) -> float:
         release(block)
     if low >= -ROUNDING and high <= 1 + ROUNDING and high > 0:
         return 1
-    if not (low >= 0 and high <= 255 and whole):  # not a number among them
+    if low < 0 or high > 255 or not whole:
         raise InvalidInputError(f"images from {low:g} to {high:g}: must be {RULE}")
     if 0 < high <= layout.INK:
         told = f"images of at most {high:g}: full ink may be {high:g} or 255"
