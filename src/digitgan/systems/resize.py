@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import batch_norm, interpolate, pad, softplus
+from torch.nn.functional import batch_norm, conv2d, pad, softplus
 
 from ..hyperparameters import Hyperparameters
 from ..models import BUILDERS, Discriminator, Generator
@@ -58,15 +58,31 @@ class PadSame(nn.Module):
         return pad(x, (0, 1, 0, 1))
 
 
-class Double(nn.Module):
-    """Maps of twice the height and width, bilinear: row 2i is row i of the source, row 2i + 1 the
-    mean of its rows i and i + 1; the last row repeats."""
+class DoublingConv2d(nn.Conv2d):
+    """A convolution of kernel 3 and stride 2, padded by `PadSame`, over maps of doubled height and
+    width, without making them.
+
+    Doubling is bilinear: row 2i is row i of the source, row 2i + 1 the mean of its rows i and i +
+    1, and the last row repeats. So the rows 2i, 2i + 1 and 2i + 2 that the kernel reads are sums of
+    the source's rows i and i + 1, with the weights of `TAPS`: a kernel of 2 and a stride of 1. At
+    the last row (and column) the source has no row i + 1; half of row i stands in for it in row 2i
+    + 1, which is added.
+    """
+
+    TAPS = ((1.0, 0.5, 0.0), (0.0, 0.5, 1.0))  # of rows i and i + 1 in rows 2i, 2i + 1 and 2i + 2
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
-        x = pad(x, (0, 1, 0, 1), mode="replicate")  # the neighbour of the last row is itself
-        size = 2 * height + 1, 2 * width + 1
-        return interpolate(x, size, mode="bilinear", align_corners=True)[..., :-1, :-1]
+        taps = self.weight.new_tensor(self.TAPS)
+        along_rows = taps @ self.weight  # (out, in, 2, 3)
+        along_columns = self.weight @ taps.T  # (out, in, 3, 2)
+        x = pad(x, (0, 1, 0, 1))
+        maps = conv2d(x, along_rows @ taps.T, self.bias)  # (B, out, height, width)
+        row = conv2d(x[:, :, -2:-1], along_columns[:, :, 1:2] / 2)  # (B, out, 1, width)
+        column = conv2d(x[..., -2:-1], along_rows[..., 1:2] / 2)  # (B, out, height, 1)
+        corner = conv2d(x[:, :, -2:-1, -2:-1], self.weight[:, :, 1:2, 1:2] / 4)  # (B, out, 1, 1)
+        corner = pad(corner, (width - 1, 0, height - 1, 0))
+        return maps + pad(row, (0, 0, height - 1, 0)) + pad(column, (width - 1, 0)) + corner
 
 
 # fmt: off
@@ -75,8 +91,7 @@ def build(hp: Hyperparameters) -> tuple[Generator, Discriminator]:
     generator = nn.Sequential(
         nn.Linear(hp.z_dim, 3136), nn.Unflatten(1, (1, 56, 56)), BatchStatistics(1), nn.ReLU(),
         PadSame(), nn.Conv2d(1, 50, 3, 2), BatchStatistics(50), nn.ReLU(),  # (B, 50, 28, 28)
-        Double(),  # (B, 50, 56, 56)
-        PadSame(), nn.Conv2d(50, 25, 3, 2), BatchStatistics(25), nn.ReLU(),  # (B, 25, 28, 28)
+        DoublingConv2d(50, 25, 3), BatchStatistics(25), nn.ReLU(),  # 28x28, as if from 56x56
         nn.Conv2d(25, 1, 1), nn.Sigmoid(), FromRange(0.0, 1.0),  # (B, 1, 28, 28)
     )
     discriminator = nn.Sequential(
