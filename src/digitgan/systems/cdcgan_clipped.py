@@ -13,7 +13,7 @@ the ten labels, not once for each image: the same function as well, but for roun
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -55,17 +55,17 @@ def build_generator(hp: Hyperparameters) -> Generator:
 
 
 class PatchConv2d(nn.Conv2d):
-    """A convolution as one matrix product over all patches of its input: the same function, twice
-    as fast on a CPU where a map is small and has hundreds of channels."""
+    """A convolution as one matrix product over all patches of its input: the same function, faster
+    on a CPU where maps are small and have hundreds of channels."""
 
     def forward(self, x: Tensor) -> Tensor:
-        size = [(n + 2 * p - k) // s + 1 for n, p, k, s in zip(
-            x.shape[2:], self.padding, self.kernel_size, self.stride, strict=True
-        )]
-        patches = unfold(x, self.kernel_size, padding=self.padding, stride=self.stride)
-        rows = patches.transpose(1, 2).flatten(0, 1)  # (B * positions, channels * kernel)
+        (kernel, _), (stride, _) = self.kernel_size, self.stride  # square
+        padding = cast(tuple[int, int], self.padding)
+        height, width = ((n + 2 * padding[0] - kernel) // stride + 1 for n in x.shape[2:])
+        patches = unfold(x, kernel, padding=padding[0], stride=stride)
+        rows = patches.transpose(1, 2).flatten(0, 1)  # (B * positions, channels * kernel ** 2)
         maps = linear(rows, self.weight.flatten(1), self.bias)  # (B * positions, out_channels)
-        return maps.unflatten(0, (len(x), *size)).permute(0, 3, 1, 2)
+        return maps.unflatten(0, (len(x), height, width)).permute(0, 3, 1, 2)
 
 
 class TwoBranchDiscriminator(Discriminator):
@@ -98,25 +98,22 @@ class TwoBranchDiscriminator(Discriminator):
 # fmt: on
 
     def logits_and_classes(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor | None]:
-        first, *others = self.net
+        trunk = cast(nn.Sequential, self.net)
+        first = cast(nn.Conv2d, trunk[0])
         of_image, of_label = first.weight.chunk(2, 1)  # (256, 64, 4, 4) each
-        planes = self.label_branch(self.embedding.weight)  # (10, 64, 28, 28)
-        label_part = conv2d(planes, of_label, None, first.stride, first.padding)
-        image_part = conv2d(
-            self.image_branch(x), of_image, first.bias, first.stride, first.padding
-        )
-        features = image_part + label_part[y]  # (B, 256, 14, 14)
-        for layer in others:
-            features = layer(features)
+        planes = self.label_branch(cast(nn.Embedding, self.embedding).weight)  # (10, 64, 28, 28)
+        label_part = conv2d(planes, of_label, None, 2, 1)  # (10, 256, 14, 14)
+        image_part = conv2d(self.image_branch(x), of_image, first.bias, 2, 1)
+        features = trunk[1:](image_part + label_part[y]).float()  # (B, 16384)
         with torch.autocast(x.device.type, enabled=False):
-            return self.to_logit(features.float()).squeeze(1), None
+            return self.to_logit(features).squeeze(1), None
 
 
 def initialise(layer: nn.Module) -> None:
     """Draw a layer's weights from N(0, 0.02), those of BatchNorm from N(1, 0.02); biases are 0."""
     if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.normal_(layer.weight, 0.0, INIT_STD)
-        nn.init.zeros_(layer.bias)
+        nn.init.zeros_(cast(Tensor, layer.bias))
     elif isinstance(layer, nn.BatchNorm2d):
         nn.init.normal_(layer.weight, 1.0, INIT_STD)
 

@@ -58,8 +58,8 @@ class MultiplyGenerator(Generator):
 # fmt: off
 def build(hp: Hyperparameters) -> tuple[Generator, Discriminator]:
     """The untrained networks."""
-    def up(inputs: int, outputs: int, *geometry: int) -> nn.ConvTranspose2d:
-        return nn.ConvTranspose2d(inputs, outputs, 4, *geometry, bias=False)
+    def up(inputs: int, outputs: int, stride: int = 1, padding: int = 0) -> nn.ConvTranspose2d:
+        return nn.ConvTranspose2d(inputs, outputs, 4, stride, padding, bias=False)
 
     def down(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
         return nn.Conv2d(inputs, outputs, kernel, 2, 1, bias=False)
