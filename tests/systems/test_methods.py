@@ -45,6 +45,8 @@ def test_linear_draws_uniform_latents():
 
 def test_linear_drops_out_in_the_generator_in_training_alone(tmp_path):
     trainer = trainer_of("linear", tmp_path)
+    rates = [layer.p for layer in trainer.generator.net if isinstance(layer, nn.Dropout)]
+    assert rates == [0.3] * 3
     z, y = trainer.generator.draw_latents(4), torch.arange(4)
     trainer.generate(torch.arange(8))
     assert trainer.generator.training
