@@ -132,7 +132,7 @@ def test_clipped_draws_labels_in_both_steps(tmp_path, monkeypatch, batch):
 
 def test_clipped_initialises_as_its_source():
     generator, discriminator = cdcgan_clipped.build(SYSTEMS["cdcgan-clipped"])
-    convolution, norm = discriminator.net[6], discriminator.net[5]
+    convolution, norm = discriminator.net[5], discriminator.net[4]
     assert convolution.weight.std().item() == pytest.approx(0.02, rel=0.01)
     assert not convolution.bias.any() and not norm.bias.any()
     assert norm.weight.mean().item() == pytest.approx(1, abs=0.01)
@@ -149,7 +149,7 @@ def test_clipped_discriminator_is_that_of_two_whole_branches():
     x, y = torch.randn(3, 1, 28, 28).double(), torch.tensor([4, 4, 7])
     planes = discriminator.label_branch(discriminator.embedding(y))
     features = torch.cat([discriminator.image_branch(x), planes], 1)
-    for layer in discriminator.net:
+    for layer in (discriminator.merge, *discriminator.net):
         if isinstance(layer, nn.Conv2d):
             features = conv2d(features, layer.weight, layer.bias, layer.stride, layer.padding)
         else:

@@ -72,8 +72,8 @@ class TwoBranchDiscriminator(Discriminator):
     """An image branch and a label branch of so many channels, and a trunk that sees the maps of
     both.
 
-    Its trunk has four to sixteen times the channels of a branch; `norm` is the layer after each
-    activation.
+    The trunk's first layer, `merge`, has four times the channels of a branch, and each further one
+    twice those before it. `norm` is the layer after each activation.
     """
 
     def __init__(
@@ -84,9 +84,9 @@ class TwoBranchDiscriminator(Discriminator):
     ) -> None:
         c = channels
         trunk = nn.Sequential(
-            nn.Conv2d(2 * c, 4 * c, 4, 2, 1), nn.LeakyReLU(0.2), norm(4 * c),  # 14x14
-            nn.Conv2d(4 * c, 8 * c, 4, 2, 1), nn.LeakyReLU(0.2), norm(8 * c),  # 7x7
-            PatchConv2d(8 * c, 16 * c, 4, 2, 2), nn.LeakyReLU(0.2), norm(16 * c),  # 4x4
+            nn.LeakyReLU(0.2), norm(4 * c),  # (B, 256, 14, 14)
+            nn.Conv2d(4 * c, 8 * c, 4, 2, 1), nn.LeakyReLU(0.2), norm(8 * c),  # (B, 512, 7, 7)
+            PatchConv2d(8 * c, 16 * c, 4, 2, 2), nn.LeakyReLU(0.2), norm(16 * c),  # (B, 1024, 4, 4)
             nn.Flatten(),
         )
         super().__init__(trunk, 16 * c * 4 * 4, hyperparameters.replace(conditional=False))
@@ -95,16 +95,15 @@ class TwoBranchDiscriminator(Discriminator):
         self.label_branch = nn.Sequential(
             nn.Unflatten(1, (1, 56, 56)), nn.Conv2d(1, c, 4, 2, 1), nn.LeakyReLU(0.2)
         )
+        self.merge = nn.Conv2d(2 * c, 4 * c, 4, 2, 1)
 # fmt: on
 
     def logits_and_classes(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor | None]:
-        trunk = cast(nn.Sequential, self.net)
-        first = cast(nn.Conv2d, trunk[0])
-        of_image, of_label = first.weight.chunk(2, 1)  # (256, 64, 4, 4) each
+        of_image, of_label = self.merge.weight.chunk(2, 1)  # (256, 64, 4, 4) each
         planes = self.label_branch(cast(nn.Embedding, self.embedding).weight)  # (10, 64, 28, 28)
         label_part = conv2d(planes, of_label, None, 2, 1)  # (10, 256, 14, 14)
-        image_part = conv2d(self.image_branch(x), of_image, first.bias, 2, 1)
-        features = trunk[1:](image_part + label_part[y]).float()  # (B, 16384)
+        image_part = conv2d(self.image_branch(x), of_image, self.merge.bias, 2, 1)
+        features = self.net(image_part + label_part[y]).float()  # (B, 16384)
         with torch.autocast(x.device.type, enabled=False):
             return self.to_logit(features).squeeze(1), None
 
