@@ -30,6 +30,7 @@ PRESET = classic(
     z_dim=100,
     embedding_dim=10,
     batch_size=64,
+    epochs=10,
     beta1=0.0,
     beta2=0.9,
 )
