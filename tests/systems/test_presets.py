@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from digitgan import SYSTEMS, InvalidInputError, RunFolderError, Trainer, load_generator
+from digitgan.files import ASSET
 from digitgan.models import EARLIER, build, sample
 from digitgan.runs.weights import save_generator, save_weights
 
@@ -89,6 +90,16 @@ def test_both_networks_see_the_label(name):
     images = generator(z, y)
     assert not torch.equal(images, generator(z, y.flip(0)))
     assert not torch.equal(discriminator(images, y), discriminator(images, y.flip(0)))
+
+
+@pytest.mark.parametrize("path", sorted((ASSET / "pretrained").glob("*.safetensors")))
+def test_a_shipped_generator_loads_by_the_name_of_its_system(path):
+    generator = load_generator(path.stem)
+    assert generator.hyperparameters.system == path.stem and path.stem in SYSTEMS
+    assert path.stat().st_size <= 3_000_000
+    assert (
+        len({image.tobytes() for image in sample(generator, np.arange(20) % 10, seed=0).images}) > 1
+    )
 
 
 @pytest.mark.parametrize(
