@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import functools
 import inspect
 import itertools
 import json
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
-from ..aliases import FIELDS
+from ..aliases import FIELDS, new_value
 from ..data.text import YES_OR_NO, check_number
 from ..errors import DigitganError, InvalidInputError, print_error
 from ..files import shown, user_path
@@ -86,15 +87,26 @@ def add_train(commands: Any) -> None:
         flags = [
             f"--{spelling.replace('_', '-')}" for spelling in (name, old_names.get(name, name))
         ]
+        options = get_args(hint) if get_origin(hint) is Literal else None
         group.add_argument(
             *dict.fromkeys(flags),
             dest=name,
             default=argparse.SUPPRESS,
-            type=yes_or_no if hint is bool else str if get_origin(hint) is Literal else hint,
-            choices=get_args(hint) if get_origin(hint) is Literal else None,
-            metavar=None if get_origin(hint) is Literal else name.upper(),
+            type=functools.partial(convert, name, str if options else hint),
+            choices=options,
+            metavar=None if options else name.upper(),
             help=described[name].replace("%", "%%"),
         )
+
+
+def convert(name: str, kind: type, text: str) -> Any:
+    """The value of a flag, as the type of its field; an old value under its name of today."""
+    if kind is bool:
+        return yes_or_no(text)
+    try:
+        return new_value(name, kind(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be of type {kind.__name__}") from None
 
 
 def field_descriptions() -> dict[str, str]:
@@ -134,9 +146,8 @@ def train(arguments: argparse.Namespace) -> int:
     if arguments.config:
         start, name = Hyperparameters.from_json(arguments.config), arguments.config.stem
     else:
-        Hyperparameters(
-            **{k: v for k, v in given.items() if k not in ("system", "aux_weight")}
-        )  # before torch
+        fields = {k: v for k, v in given.items() if k != "system"}
+        Hyperparameters(**fields | {"aux_weight": 0})  # before torch; this one depends on others
         from ..systems.presets import system
 
         name = given.pop("system", "cdcgan")
