@@ -52,9 +52,14 @@ def parser() -> Parser:
         description="Train, measure and play with generators of handwritten digits.",
         allow_abbrev=False,
     )
-    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    commands = top.add_subparsers(metavar="COMMAND")
     for add in (add_train, add_run, add_generate, add_export, add_score, add_classifier):
         add(commands)
+
+    def missing(arguments: argparse.Namespace) -> NoReturn:
+        top.error(f"no command: must be one of {', '.join(commands.choices)}")
+
+    top.set_defaults(command=missing)
     return top
 
 
