@@ -45,7 +45,7 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 __all__ = list(_HOME)
 
-_old_name = aliases.old_names(__name__)
+_old_name = aliases.old_names(__name__, stacklevel=3)  # through `__getattr__` below
 aliases.install()
 
 

@@ -111,33 +111,41 @@ MOVED = {
 }
 
 
-def translate_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+def translate_fields(values: Mapping[str, Any], system: str = "cdcgan") -> dict[str, Any]:
     """Fields of `Hyperparameters` under their names of today.
 
-    Raises `InvalidInputError` where a value belongs to a field that a system now fixes, and differs
-    from it.
+    system: the one that they belong to where they name neither a system nor networks. Raises
+    `InvalidInputError` where a value belongs to a field that a system now fixes, and differs from
+    it, and where a field is given under both names.
     """
     values = {name: new_value(name, value) for name, value in values.items()}
     if not any(name in FIELDS or name in FIXED for name in values):
         return values
-    networks = values.get("networks", values.get("architecture"))
-    found = {"system": values.get("system", system_of(values, networks))}
-    fixed = FIXED | FIXED_BY_SYSTEM.get(found["system"], {})
+    found = {}
+    if "networks" in values or "system" in values:
+        found["system"] = system = values.get("system", system_of(values))
+    fixed = FIXED | (FIXED_BY_SYSTEM.get(system, {}) if isinstance(system, str) else {})
     for name, value in values.items():
+        new = FIELDS.get(name, name)
         if name in FIXED:
             given = tuple(value) if name == "real_range" and hasattr(value, "__iter__") else value
             if given != fixed[name]:
-                rule = f"{fixed[name]!r}, as the system {found['system']!r} fixes it"
+                rule = f"{fixed[name]!r}, as the system {system!r} fixes it"
                 raise InvalidInputError(f"{name} = {short_repr(value)}: must be {rule}")
+        elif new != name and new in values:
+            both = f"{name} = {short_repr(value)}, {new} = {short_repr(values[new])}"
+            raise InvalidInputError(f"{both}: must be given under one name")
         else:
-            found[FIELDS.get(name, name)] = value
+            found[new] = value
+    networks = values.get("networks")
     if isinstance(networks, str) and networks in SYSTEM_OF_NETWORKS:
         found["architecture"] = "own"
     return found
 
 
-def system_of(values: Mapping[str, Any], networks: Any) -> str:
-    """The system that old fields describe."""
+def system_of(values: Mapping[str, Any]) -> str:
+    """The system that fields of the old form describe."""
+    networks = values.get("networks")
     if networks == "clipped" and values.get("penalty") == "one-centred":
         return "cdcgan-gp"
     if networks == "dcgan-strided" and values.get("conditional") is False:
@@ -164,32 +172,38 @@ def translate_weights(state: Mapping[str, Any]) -> dict[str, Any]:
     return {name.replace("realness.", "to_logit.", 1): value for name, value in state.items()}
 
 
+def rename_fields(given: Mapping[str, Any], system: str = "cdcgan") -> dict[str, Any]:
+    """`translate_fields` for arguments in code: a DeprecationWarning tells the line that called the
+    caller."""
+    translated = translate_fields(given, system)
+    if translated != given:
+        told = f"{dict(given)} are called {translated} now"
+        warnings.warn(told, DeprecationWarning, stacklevel=3)
+    return translated
+
+
 def accept_old_fields(cls: type) -> type:
     """Let a dataclass be made with old names of its fields, with a DeprecationWarning."""
     make: Callable[..., None] = cls.__init__  # type: ignore[misc]
 
     @functools.wraps(make)
     def __init__(self: Any, *values: Any, **named: Any) -> None:
-        translated = translate_fields(named)
-        if translated != named:
-            told = f"{named} are called {translated} now"
-            warnings.warn(told, DeprecationWarning, stacklevel=2)
-        make(self, *values, **translated)
+        make(self, *values, **rename_fields(named))
 
     cls.__init__ = __init__  # type: ignore[misc]
     return cls
 
 
-def old_names(module: str) -> Callable[[str], Any]:
+def old_names(module: str, stacklevel: int = 2) -> Callable[[str], Any]:
     """A `__getattr__` for a module: its old names lead to where they are now, with a
-    DeprecationWarning."""
+    DeprecationWarning for the line that many calls up."""
 
     def __getattr__(name: str) -> Any:
         if name not in NAMES.get(module, {}):
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         home, _, new = NAMES[module][name].rpartition(".")
         told = f"{module}.{name} is digitgan.{home}.{new} now"
-        warnings.warn(told, DeprecationWarning, stacklevel=2)
+        warnings.warn(told, DeprecationWarning, stacklevel=stacklevel)
         return getattr(importlib.import_module(f"digitgan.{home}"), new)
 
     return __getattr__

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
-from .aliases import accept_old_fields, old_names, translate_fields
+from .aliases import accept_old_fields, old_names, rename_fields, translate_fields
 from .bounds import Between, Count, Momentum, Positive, Rate, Weight, checked
 from .errors import InvalidInputError, short_repr
 from .files import read_small_file
@@ -157,7 +157,7 @@ class Hyperparameters:
 
     def replace(self, **changes: Any) -> "Hyperparameters":
         """The same with some fields changed."""
-        return self.from_dict(dataclasses.asdict(self) | translate_fields(changes))
+        return self.from_dict(dataclasses.asdict(self) | rename_fields(changes, self.system))
 
     def _repr_markdown_(self) -> str:
         """What a notebook shows: the system, and the fields that differ from the defaults."""
