@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from digitgan import Hyperparameters, Trainer, load_digits
-from digitgan.common import ASSET, write_table
+from digitgan.data.tables import write_csv
+from digitgan.files import ASSET
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start: two tests run at a time
+# of the processes that tests start: two tests run at a time
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)
@@ -27,16 +29,18 @@ def test_digits():
     return load_digits(train=False)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny():
-    """Hyperparameters of a run that takes about a second."""
-    return Hyperparameters(epochs=2, limit=256, batch_size=32, keep_every=2, penalty_every=2)
+    """Hyperparameters of a run of 16 steps, which takes about a second."""
+    size = {"epochs": 2, "images_per_epoch": 256, "batch_size": 32}
+    return Hyperparameters(**size, snapshot_interval=2, penalty_interval=2)
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A trainer after a run of two small epochs of the default system."""
-    trainer = Trainer(Hyperparameters(epochs=2, limit=1280), tmp_path_factory.mktemp("run"))
+    hyperparameters = Hyperparameters(epochs=2, images_per_epoch=1280)
+    trainer = Trainer(hyperparameters, tmp_path_factory.mktemp("run"))
     trainer.train()
     return trainer
 
@@ -49,15 +53,17 @@ def torture(pytestconfig):
 
 @pytest.fixture(scope="session")
 def table(torture):
-    """Rows of dict(fault, tries, outcome, lost), one for each kind of fault tried: asset/results/faults.csv."""
+    """Rows of dict(fault, tries, outcome, lost), one for each kind of fault tried, which become
+    asset/results/faults.csv."""
     rows = []
     yield rows
     if torture:  # rows of tests that were not asked for stay
         path = ASSET / "results" / "faults.csv"
         old = list(csv.DictReader(path.open())) if path.exists() else []
-        write_table(path, list({row["fault"]: row for row in (*old, *rows)}.values()))
+        write_csv(path, list({row["fault"]: row for row in (*old, *rows)}.values()))
 
 
 def pytest_addoption(parser):
     parser.addoption("--screenshots", help="folder in which test_browser keeps what it saw")
-    parser.addoption("--torture", action="store_true", help="long versions: 30 kills, 100,000 hostile inputs")
+    text = "long versions: 30 kills, 100,000 hostile inputs"
+    parser.addoption("--torture", action="store_true", help=text)
