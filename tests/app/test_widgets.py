@@ -7,9 +7,9 @@ import torch
 from PIL import Image, ImageDraw
 
 from digitgan import SYSTEMS, digit_picker, drawing_pad
-from digitgan.handwriting.sampling import moments
-from digitgan.models import build
 from digitgan.app.widgets import live_view
+from digitgan.evaluation.stroke_features import stroke_features
+from digitgan.models import build
 
 
 def shown(picker):
@@ -50,7 +50,7 @@ def test_save_writes_what_is_shown_and_tells_where(tmp_path):
     assert "not saved" in picker.status.value
 
 
-def test_a_typed_number_is_written_in_one_hand(tmp_path):
+def test_a_typed_number_is_written_in_one_handwriting(tmp_path):
     picker = digit_picker(folder=tmp_path)
     picker.number.value = "24 12"
     assert picker.digits.labels.tolist() == [2, 4, -1, 1, 2]
@@ -67,24 +67,26 @@ def test_a_typed_number_is_written_in_one_hand(tmp_path):
     assert picker.digits.labels.tolist() == [7] * 10
 
 
-def test_one_goes_back_to_an_earlier_hand():
+def test_one_goes_back_to_an_earlier_handwriting():
     picker = digit_picker()
     first = shown(picker)
     picker.again.click(), picker.again.click()
-    assert [name for name, _ in picker.hand.options] == ["hand 0", "hand 1", "hand 2"] and picker.hand.value == 2
-    picker.hand.value = 0
+    names = [name for name, _ in picker.handwriting.options]
+    assert names == ["handwriting 0", "handwriting 1", "handwriting 2"]
+    assert picker.handwriting.value == 2
+    picker.handwriting.value = 0
     assert (shown(picker) == first).all()
 
 
 def test_sliders_do_what_they_are_called():
     picker = digit_picker()
     picker.number.value = "0123456789"
-    plain = moments(picker.digits).mean(0)
+    plain = stroke_features(picker.digits).mean(0)
     for i, slider in enumerate(picker.style.values()):
         means = []
         for value in (-2, 2):
             slider.value = value
-            means.append(moments(picker.digits).mean(0)[i])
+            means.append(stroke_features(picker.digits).mean(0)[i])
         assert means[0] < plain[i] < means[1]
         slider.value = 0
     picker.number.value, picker.count.value = "", 40
@@ -102,10 +104,10 @@ def drawing(draw):
     return file.getvalue()
 
 
-def test_a_drawn_seven_is_read_and_its_hand_goes_on():
-    pad = drawing_pad()
-    pad.canvas.picture = drawing(lambda pen: pen.line([(70, 60), (210, 55), (120, 240)], width=20, joint="curve"))
-    assert pad.guess.value == 7 and "read as 7" in pad.status.value
+def test_a_drawn_seven_is_recognised_and_its_handwriting_goes_on():
+    pad, stroke = drawing_pad(), [(70, 60), (210, 55), (120, 240)]
+    pad.canvas.picture = drawing(lambda pen: pen.line(stroke, width=20, joint="curve"))
+    assert pad.guess.value == 7 and "recognised as 7" in pad.status.value
     assert pad.digits.labels.tolist() == list(range(10)) and pad.image.value
     pad.number.value = "31 7"
     assert pad.digits.labels.tolist() == [3, 1, -1, 7]
@@ -119,7 +121,8 @@ def test_a_drawn_seven_is_read_and_its_hand_goes_on():
 def test_an_empty_pad_is_told_beside_the_control():
     pad = drawing_pad()
     pad.canvas.picture = drawing(lambda pen: None)
-    assert "ink" in pad.status.value and not pad.z.any() and pad.digits.labels.tolist() == list(range(10))
+    assert "ink" in pad.status.value and not pad.z.any()
+    assert pad.digits.labels.tolist() == list(range(10))
     pad.clear.click()
     assert pad.canvas.cleared == 1 and pad.guess.value is None
 
@@ -129,7 +132,8 @@ def test_what_goes_wrong_is_told_beside_the_control_never_raised(monkeypatch):
 
     pad = drawing_pad()
     small = drawing(lambda pen: None)
-    bomb = small[:16] + (60_000).to_bytes(4, "big") * 2 + small[24:29]  # a head that promises 60,000 x 60,000 pixels
+    # a head that promises 60,000 x 60,000 pixels
+    bomb = small[:16] + (60_000).to_bytes(4, "big") * 2 + small[24:29]
     bomb += zlib.crc32(bomb[12:]).to_bytes(4, "big") + small[33:]
     for picture, said in (
         (b"no picture", "cannot identify"),
@@ -151,9 +155,8 @@ def test_without_widgets_a_picture_is_shown():
     picker = digit_picker()
     bundle = picker._repr_mimebundle_()
     data = bundle[0] if isinstance(bundle, tuple) else bundle
-    assert (
-        base64.b64decode(data["image/png"]) == picker.image.value and "application/vnd.jupyter.widget-view+json" in data
-    )
+    assert base64.b64decode(data["image/png"]) == picker.image.value
+    assert "application/vnd.jupyter.widget-view+json" in data
 
 
 def test_live_view_updates_one_picture(finished, monkeypatch):
@@ -171,14 +174,18 @@ def test_live_view_updates_one_picture(finished, monkeypatch):
 
     monkeypatch.setattr(widgets, "display", display)
     titles, training_view = [], widgets.training_view
-    monkeypatch.setattr(widgets, "training_view", lambda *a: titles.append(a[-1]) or training_view(*a))
+    watch = lambda *arguments: titles.append(arguments[-1]) or training_view(*arguments)  # noqa: E731
+    monkeypatch.setattr(widgets, "training_view", watch)
     view = live_view()
     view(finished)
-    letters = finished.hyperparameters.replace(dataset="KMNIST")  # which the reader has never seen
+    letters = finished.hyperparameters.replace(
+        dataset="KMNIST"
+    )  # which the classifier has never seen
     with monkeypatch.context() as other:
         other.setattr(finished, "hyperparameters", letters)
         view(finished)
-    assert ["read as asked" in title for title in titles] == [True, False]
+    assert ["label accuracy" in title for title in titles] == [True, False]
     (_, stop), *pictures = pictures
     assert not stop.running  # nothing is left to stop
-    assert [kind for kind, _ in pictures] == ["new", "update"] and all(d[:4] == b"\x89PNG" for _, d in pictures)
+    assert [kind for kind, _ in pictures] == ["new", "update"]
+    assert all(data[:4] == b"\x89PNG" for _, data in pictures)

@@ -1,8 +1,9 @@
-"""main.ipynb and handwriting.ipynb in a real JupyterLab, in headless Chromium: all cells run, training stopped, the
-picker clicked and a 7 drawn as a user would; and handwriting.ipynb as a web page.
+"""main.ipynb and handwriting.ipynb in a real JupyterLab, in headless Chromium: all cells run,
+training is stopped, the picker clicked and a 7 drawn as a user would; and handwriting.ipynb as a
+web page.
 
-Skipped where there is no Chromium. `pytest tests/test_browser.py --screenshots FOLDER` keeps the pictures, made with
-the repository's own generator.
+Skipped where there is no Chromium. `pytest tests/browser --screenshots FOLDER` keeps the pictures,
+made with the repository's own generator.
 """
 
 import contextlib
@@ -23,25 +24,34 @@ import nbformat
 import pytest
 from PIL import Image
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage"
-).split()
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+NAMES = "chromium", "chromium-browser", "google-chrome"
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
 IDLE = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status==='idle'"
 
 pytestmark = [
     pytest.mark.skipif(
         not CHROMIUM and "DIGITGAN_BROWSER" not in os.environ,
-        reason="JupyterLab in a browser: no Chromium here; get it by `apt-get install chromium`, or install Chrome",
+        reason="JupyterLab in a browser: no Chromium here; get it by `apt-get install chromium`, "
+        "or install Chrome",
     ),
     pytest.mark.xdist_group("browser"),  # one JupyterLab serves them all
 ]
 
 
 def serve(folder, name, parameters, *cells):
-    """Put a notebook, with some parameters and more cells at its end, into a folder that is served."""
+    """Put a notebook, with some parameters and more cells at its end, into a folder that is
+    served."""
     notebook = nbformat.read(NOTEBOOKS / name, 4)
     # the scorecard takes 40 seconds and has nothing to click: test_notebooks runs it
     notebook.cells = [cell for cell in notebook.cells if not cell.source.startswith("scorecard = ")]
@@ -50,18 +60,22 @@ def serve(folder, name, parameters, *cells):
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    notebook.cells += [nbformat.v4.new_code_cell(source) for source in (*cells, 'print("all", "cells", "ran")')]
+    sources = *cells, 'print("all", "cells", "ran")'
+    notebook.cells += [nbformat.v4.new_code_cell(source) for source in sources]
     nbformat.write(notebook, folder / name)
 
 
 @pytest.fixture(scope="module")
 def jupyter(tmp_path_factory):
-    """A function: a command that serves a folder's notebooks, with configuration of its own -> its address."""
+    """A function: a command that serves a folder's notebooks, with configuration of its own -> its
+    address."""
     tmp_path = tmp_path_factory.mktemp("jupyter")
     settings = tmp_path / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
-    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews":"false","checkForUpdates":false}')
-    folders = "JUPYTER_CONFIG_DIR JUPYTER_DATA_DIR JUPYTER_RUNTIME_DIR JUPYTERLAB_WORKSPACES_DIR IPYTHONDIR".split()
+    quiet = '{"fetchNews":"false","checkForUpdates":false}'
+    (settings / "notification.jupyterlab-settings").write_text(quiet)
+    names = "CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR"
+    folders = [f"JUPYTER_{name}" for name in names] + ["JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR"]
     environment = os.environ | {name: str(tmp_path / name) for name in folders}
     environment |= {"JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "settings")}
     servers = contextlib.ExitStack()
@@ -93,10 +107,14 @@ def lab(jupyter, tmp_path_factory):
     """A JupyterLab: its folder, and the address of its notebooks."""
     folder = tmp_path_factory.mktemp("served")
     options = {
-        "ip": "127.0.0.1", "IdentityProvider.token": "", "ServerApp.port_retries": 0, "ServerApp.root_dir": folder,
+        "ip": "127.0.0.1",
+        "IdentityProvider.token": "",
+        "ServerApp.port_retries": 0,
+        "ServerApp.root_dir": folder,
         "LabApp.expose_app_in_browser": True,
-    }  # fmt: skip
-    address = jupyter("jupyter", "lab", "--allow-root", *(f"--{name}={value}" for name, value in options.items()))
+    }
+    flags = [f"--{name}={value}" for name, value in options.items()]
+    address = jupyter("jupyter", "lab", "--allow-root", *flags)
     return folder, f"{address}/lab/tree"
 
 
@@ -138,12 +156,14 @@ def run_all(page):
 
 
 def all_ran(page):
-    page.locator(".jp-OutputArea-output", has_text="all cells ran").wait_for(timeout=240_000, state="attached")
-    assert page.locator(".jp-OutputArea-output [data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+    last = page.locator(".jp-OutputArea-output", has_text="all cells ran")
+    last.wait_for(timeout=240_000, state="attached")
+    errors = "[data-mime-type='application/vnd.jupyter.stderr']"
+    assert page.locator(f".jp-OutputArea-output {errors}").count() == 0
 
 
 def draw_a_seven(page):
-    """Draw a 7 on the pad, and wait until its hand goes on; gives the pad."""
+    """Draw a 7 on the pad, and wait until its handwriting goes on; returns the pad."""
     canvas = page.locator("canvas[aria-label^='drawing pad']")
     pad = page.locator(".widget-vbox", has=canvas).filter(has=page.locator("img")).first
     picture = pad.locator("img")
@@ -157,16 +177,17 @@ def draw_a_seven(page):
     for x, y in ((140, 58), (205, 56), (185, 120), (160, 180), (140, 235)):
         canvas.hover(position={"x": x, "y": y})
     page.mouse.up()
-    told = page.locator(".widget-html-content", has_text=re.compile(r"read as \d"))
+    told = page.locator(".widget-html-content", has_text=re.compile(r"recognised as \d"))
     told.wait_for(timeout=60_000)
-    assert "read as 7" in told.inner_text()
+    assert "recognised as 7" in told.inner_text()
     assert picture.get_attribute("src") != before
     return pad
 
 
 def keep_small(widget, path):
     """A screenshot for the README: 64 colours are enough."""
-    Image.open(io.BytesIO(widget.screenshot())).convert("RGB").quantize(64).save(path, optimize=True)
+    picture = Image.open(io.BytesIO(widget.screenshot())).convert("RGB")
+    picture.quantize(64).save(path, optimize=True)
 
 
 CLICK = """([button, image]) => new Promise(resolve => {
@@ -181,8 +202,10 @@ CLICK = """([button, image]) => new Promise(resolve => {
 def test_main_runs_is_stopped_and_the_picker_answers(lab, browser, tmp_path, keep):
     folder, address = lab
     run = tmp_path / "run"
-    whole = "assert 20 <= trainer.step == Trainer.resume(run_dir).step < trainer.total"
-    serve(folder, "main.ipynb", f'epochs, limit, run_dir = 500, 1280, r"{run}"', whole, "digit_picker()")
+    steps = "trainer.step == Trainer.resume(run_dir).step"
+    whole = f"assert 20 <= {steps} < trainer.total_steps"
+    parameters = f'epochs, images_per_epoch, run_dir = 500, 1280, r"{run}"'
+    serve(folder, "main.ipynb", parameters, whole, "digit_picker()")
     with opened(browser, f"{address}/main.ipynb?reset", keep) as page:
         run_all(page)
         stop = page.get_by_role("button", name="stop training")
@@ -216,7 +239,9 @@ def test_main_runs_is_stopped_and_the_picker_answers(lab, browser, tmp_path, kee
         assert saved.name.startswith("7-")
 
 
-def test_a_seven_drawn_with_the_mouse_is_read_and_its_hand_goes_on(lab, browser, tmp_path, keep):
+def test_a_seven_drawn_with_the_mouse_is_recognised_and_its_handwriting_goes_on(
+    lab, browser, tmp_path, keep
+):
     folder, address = lab
     serve(folder, "handwriting.ipynb", f'run_dir = r"{tmp_path / "run"}"')
     with opened(browser, f"{address}/handwriting.ipynb?reset", keep) as page:
@@ -228,11 +253,14 @@ def test_a_seven_drawn_with_the_mouse_is_read_and_its_hand_goes_on(lab, browser,
 
 def test_as_a_web_page_too_and_without_its_code(jupyter, browser, keep):
     pytest.importorskip("voila", reason="make app: no voila here; it comes with the extra `dev`")
-    (target,) = re.findall(r"^app:.*\n\t\$\(BIN\)/(.*)", (NOTEBOOKS.parent / "Makefile").read_text(), re.M)
-    with opened(browser, jupyter(*target.replace("notebooks", str(NOTEBOOKS)).split()), keep) as page:
+    makefile = (NOTEBOOKS.parent / "Makefile").read_text()
+    (target,) = re.findall(r"^app:.*\n\t\$\(BIN\)/(.*)", makefile, re.M)
+    address = jupyter(*target.replace("notebooks", str(NOTEBOOKS)).split())
+    with opened(browser, address, keep) as page:
         draw_a_seven(page)
         picker = page.locator(".widget-vbox").first
         picture = picker.locator("img").element_handle()
-        assert page.evaluate(CLICK, [picker.get_by_role("button", name="3").element_handle(), picture])
+        three = picker.get_by_role("button", name="3").element_handle()
+        assert page.evaluate(CLICK, [three, picture])
         assert not page.get_by_text("import numpy").count()
         page.screenshot(path=keep / "app.png")

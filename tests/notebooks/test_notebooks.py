@@ -13,7 +13,7 @@ import pytest
 
 from digitgan import SYSTEMS
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SMALL = {
     "main": {"epochs": 1, "limit": 640, "samples": 500},
     "compare": {

@@ -1,12 +1,15 @@
-"""Strangers' files: pickles, bombs, web pages, nonsense. Each is refused in one line or read, and none runs code.
+"""Strangers' files: pickles, bombs, web pages, nonsense. Each is refused in one line or read, and
+none runs code.
 
 `--torture` tries more inputs, and adds the rows to asset/results/faults.csv.
 """
 
 import contextlib
+import copy
 import gzip
 import io
 import json
+import mmap
 import pickle
 import random
 import re
@@ -23,16 +26,27 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from PIL import Image
 from safetensors.torch import save
 
-from digitgan import Digits, Hyperparameters, Mistake, Trainer, generate, load_digits, load_generator, write
-from digitgan.data import digits as digits_module
-from digitgan.data.digits import check_labels, release
-from digitgan.hyperparameters import SYSTEMS, system
+from digitgan import (
+    Digits,
+    Hyperparameters,
+    InvalidInputError,
+    RunFolderError,
+    Trainer,
+    generate,
+    load_digits,
+    load_generator,
+    write,
+)
+from digitgan.data.datasets import release
+from digitgan.data.digits import check_labels
+from digitgan.evaluation.classifier import DigitClassifier, load_classifier
 from digitgan.models import build
-from digitgan.evaluation.classifier import Reader, load_reader
+from digitgan.systems import SYSTEMS, system
 
-set_hypothesis_home_dir(Path(__file__).parents[1] / ".pytest_cache" / "hypothesis")  # beside pytest's own notes
+# beside pytest's own notes
+set_hypothesis_home_dir(Path(__file__).parents[2] / ".pytest_cache" / "hypothesis")
 
-SMALL = system("cnn", z_dim=1, embedding_dim=1, conditional=True)
+SMALL = Hyperparameters(z_dim=1, embedding_dim=1)
 FCNN = system("fcnn")
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 PAYLOADS = "pickled payloads in files that are read"
@@ -42,7 +56,7 @@ FUZZED = "hostile inputs to the IDX, JSON and safetensors readers"
 
 @contextlib.contextmanager
 def attempt(table, fault, outcome="refused in one line"):
-    """Counts one try in the fault's row, lost unless it ends well."""
+    """Count one try in the fault's row, lost unless it ends well."""
     row = next((row for row in table if row["fault"] == fault), None)
     if row is None:
         table.append(row := {"fault": fault, "tries": 0, "outcome": outcome, "lost": 0})
@@ -57,9 +71,9 @@ def brief(value):
     return value[:30] if isinstance(value, str) else type(value).__name__
 
 
-def refusal(read, *arguments, **options):
+def refusal(read, *arguments, error=InvalidInputError, **options):
     """The one line in which something is refused."""
-    with pytest.raises(Mistake) as refused:
+    with pytest.raises(error) as refused:
         read(*arguments, **options)
     told = str(refused.value)
     assert told and "\n" not in told and len(told) < 1500
@@ -67,23 +81,29 @@ def refusal(read, *arguments, **options):
 
 
 def idx(magic, *axes, content=b""):
-    return magic.to_bytes(4, "big") + b"".join((n % 2**32).to_bytes(4, "big") for n in axes) + content
+    lengths = b"".join((n % 2**32).to_bytes(4, "big") for n in axes)
+    return magic.to_bytes(4, "big") + lengths + content
 
 
-THREE = {IMAGES: idx(0x803, 3, 28, 28, content=bytes(range(196)) * 12), LABELS: idx(0x801, 3, content=b"\1\2\3")}
+THREE = {
+    IMAGES: idx(0x803, 3, 28, 28, content=bytes(range(196)) * 12),
+    LABELS: idx(0x801, 3, content=b"\1\2\3"),
+}
 
 
 def write_files(folder, files):
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        (folder / name).unlink(missing_ok=True)  # a new file is several times faster than one cut to nothing
+        # a new file is several times faster than one cut to nothing
+        (folder / name).unlink(missing_ok=True)
         (folder / name).write_bytes(content)
     return folder
 
 
 def read_idx(folder, files):
     """The set of three digits with some of its files replaced."""
-    kept = {name: content for name, content in THREE.items() if not any(name in other for other in files)}
+    absent = [name for name in THREE if not any(name in other for other in files)]
+    kept = {name: THREE[name] for name in absent}
     return load_digits("mine", data_dir=write_files(folder / "mine", kept | files).parent)
 
 
@@ -95,8 +115,8 @@ def read_generator(folder, content):
     return load_generator(write_files(folder, {"g.safetensors": content}) / "g.safetensors")
 
 
-def read_reader(folder, content):
-    return load_reader(write_files(folder, {"r.safetensors": content}) / "r.safetensors")
+def read_classifier(folder, content):
+    return load_classifier(write_files(folder, {"c.safetensors": content}) / "c.safetensors")
 
 
 def read_checkpoint(folder, content):
@@ -132,7 +152,7 @@ FORMS = {
 READERS = {
     "checkpoint.pt": read_checkpoint,
     "generator.safetensors": read_generator,
-    "reader.safetensors": read_reader,
+    "classifier.safetensors": read_classifier,
     "hyperparameters.json": read_json,
 } | {
     name: lambda folder, content, name=name: read_idx(folder, {name: content})
@@ -145,14 +165,18 @@ READERS = {
 def test_a_pickle_in_the_place_of_any_file_is_never_run(place, form, tmp_path, table):
     marker = tmp_path / "marker"
     with attempt(table, PAYLOADS):
-        refusal(READERS[place], tmp_path / "files", FORMS[form](Payload(marker)))
+        error = RunFolderError if place == "checkpoint.pt" else InvalidInputError
+        content = FORMS[form](Payload(marker))
+        refusal(READERS[place], tmp_path / "files", content, error=error)
         assert not marker.exists()
 
 
 def test_the_payload_would_do_harm(tmp_path):
     pickle.loads(pickle.dumps(Payload(tmp_path / "marker"))).close()
     assert (tmp_path / "marker").exists()
-    torch.load(io.BytesIO(torch_zip(Payload(tmp_path / "second"))), weights_only=False)["generator"].close()
+    torch.load(io.BytesIO(torch_zip(Payload(tmp_path / "second"))), weights_only=False)[
+        "generator"
+    ].close()
     assert (tmp_path / "second").exists()
 
 
@@ -209,7 +233,9 @@ TOO_MANY = idx(0x803, 400_000, 28, 28)
 def test_unsound_idx_files_are_refused_in_one_line(files, said, tmp_path, table):
     with attempt(table, UNSOUND):
         told = refusal(read_idx, tmp_path, files)
-        assert re.search(said, told) and "not a sound IDX file" in told and next(iter(files)) in told
+        assert (
+            re.search(said, told) and "not a sound IDX file" in told and next(iter(files)) in told
+        )
 
 
 @pytest.mark.parametrize("name", THREE)
@@ -265,10 +291,14 @@ def backing(images):
 
 @pytest.mark.parametrize("name", ["mine", "EMNIST"])
 def test_images_that_are_not_gzipped_stay_in_their_file(name, tmp_path):
-    stems = ("emnist-digits-train-images-idx3", "emnist-digits-train-labels-idx1") if name == "EMNIST" else THREE
+    stems = (
+        ("emnist-digits-train-images-idx3", "emnist-digits-train-labels-idx1")
+        if name == "EMNIST"
+        else THREE
+    )
     write_files(tmp_path, dict(zip(stems, THREE.values(), strict=True)))
     digits = load_digits(name, data_dir=tmp_path)
-    assert isinstance(backing(digits.images), digits_module.mmap.mmap)
+    assert isinstance(backing(digits.images), mmap.mmap)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         tensor = torch.from_numpy(digits.images)
@@ -276,7 +306,9 @@ def test_images_that_are_not_gzipped_stay_in_their_file(name, tmp_path):
     before = digits[:].images.copy()
     release(digits[1:].images)
     assert (digits.images == before).all() and digits.images.any()
-    assert len(write_files(tmp_path, {}).joinpath(next(iter(stems))).read_bytes()) == len(THREE[IMAGES])
+    assert len(write_files(tmp_path, {}).joinpath(next(iter(stems))).read_bytes()) == len(
+        THREE[IMAGES]
+    )
 
 
 def test_a_set_that_memory_cannot_hold_is_looked_at_in_its_file(tmp_path, monkeypatch):
@@ -295,10 +327,23 @@ def test_a_set_that_memory_cannot_hold_is_looked_at_in_its_file(tmp_path, monkey
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells what is resident")
 def test_a_pass_over_a_large_set_takes_no_memory_that_release_does_not_give_back(tmp_path):
     def resident():
-        return sum(map(int, re.findall(r"Rss(?:File|Shmem):\s+(\d+)", Path("/proc/self/status").read_text()))) * 1024
+        return (
+            sum(
+                map(
+                    int,
+                    re.findall(
+                        r"Rss(?:File|Shmem):\s+(\d+)", Path("/proc/self/status").read_text()
+                    ),
+                )
+            )
+            * 1024
+        )
 
     count = 100_000
-    write_files(tmp_path, {LABELS: idx(0x801, count, content=bytes(count)), IMAGES: idx(0x803, count, 28, 28)})
+    write_files(
+        tmp_path,
+        {LABELS: idx(0x801, count, content=bytes(count)), IMAGES: idx(0x803, count, 28, 28)},
+    )
     with (tmp_path / IMAGES).open("r+b") as file:
         file.truncate(16 + count * 784)  # nothing but holes
     digits, before = load_digits("mine", data_dir=tmp_path), resident()
@@ -327,9 +372,9 @@ def test_release_leaves_what_is_in_memory_alone(test_digits):
         ("batch_size", 65_537),
         ("batch_size", 1),
         ("generator_steps", 101),
-        ("limit", 2**31),
+        ("images_per_epoch", 2**31),
         ("epochs", 10**400),
-        ("penalty_every", 2**64),
+        ("penalty_interval", 2**64),
         ("gamma", 10**400),
         ("gamma", 1e300),
         ("clip", float("inf")),
@@ -343,11 +388,12 @@ def test_release_leaves_what_is_in_memory_alone(test_digits):
         ("real_range", [[0, 1], [0, 1]]),
         ("real_range", [False, True]),
         ("real_range", {"0": 1}),
-        ("networks", []),
-        ("networks", {}),
-        ("networks", "DCGAN"),
-        ("objective", None),
-        ("objective", 3),
+        ("architecture", []),
+        ("architecture", {}),
+        ("architecture", "DCGAN"),
+        ("system", []),
+        ("loss", None),
+        ("loss", 3),
         ("conditional", 1),
         ("conditional", "true"),
         ("dataset", "MNIST\0"),
@@ -395,19 +441,21 @@ def test_files_of_hyperparameters_that_hold_none_are_refused_in_one_line(content
 def test_what_is_no_dict_with_names_is_refused():
     for values in (None, 5, [], "epochs", {1: 2}, {None: 1}, {("a",): 1}):
         refusal(Hyperparameters.from_dict, values)
-    for read in (Hyperparameters.from_json, load_generator, load_reader):
+    for read in (Hyperparameters.from_json, load_generator, load_classifier):
         with pytest.raises(FileNotFoundError, match="no such file"):
             read(Path(__file__).parent)
 
 
 # ---- weights ----
 
-SHAPES = {"generator": build(SMALL)[0].state_dict(), "reader": Reader().state_dict()}
+SHAPES = {"generator": build(SMALL)[0].state_dict(), "classifier": DigitClassifier().state_dict()}
 
 
 def weights(what, **changes):
-    """Names and tensors of a sound generator or reader, some replaced (an underscore for each dot; None: left out)."""
-    sound = {name: torch.full(tensor.shape, 0.01).to(tensor.dtype) for name, tensor in SHAPES[what].items()}
+    """Names and tensors of a sound generator or classifier, some replaced (an underscore for each
+    dot; None: left out)."""
+    shapes = SHAPES[what].items()
+    sound = {name: torch.full(like.shape, 0.01).to(like.dtype) for name, like in shapes}
     changes = {name.replace("_", "."): tensor for name, tensor in changes.items()}
     return {name: tensor for name, tensor in (sound | changes).items() if tensor is not None}
 
@@ -428,15 +476,31 @@ SOUND = generator_file()
 FIRST = "net.0.weight"  # (3136, z_dim + embedding_dim)
 
 
+def with_first(**changes):
+    """The sound file with some entries of its header's first tensor changed."""
+    return with_header(SOUND, lambda header: header | {FIRST: header[FIRST] | changes})
+
+
+def with_metadata(value):
+    return with_header(SOUND, lambda header: header | {"__metadata__": value})
+
+
 def test_sound_files_are_read(tmp_path):
     assert read_generator(tmp_path, SOUND).hyperparameters == SMALL
-    assert torch.equal(read_reader(tmp_path, save(weights("reader"))).head[1].weight, torch.full((10, 128), 0.01))
+    assert torch.equal(
+        read_classifier(tmp_path, save(weights("classifier"))).head[1].weight,
+        torch.full((10, 128), 0.01),
+    )
     assert read_idx(tmp_path, {}).labels.tolist() == [1, 2, 3]
     assert read_json(tmp_path, SMALL.to_json().encode()) == SMALL
-    read = read_idx(tmp_path / "gz", {name + ".gz": gzip.compress(content) for name, content in THREE.items()})
+    read = read_idx(
+        tmp_path / "gz", {name + ".gz": gzip.compress(content) for name, content in THREE.items()}
+    )
     assert read.images.tobytes() == THREE[IMAGES][16:] and read.images.flags.writeable
     rows = np.array([[label] + [0] * 7 for label in (4, 5, 6)], ">i4")
-    assert read_idx(tmp_path, {LABELS: idx(0xC02, 3, 8, content=rows.tobytes())}).labels.tolist() == [4, 5, 6]
+    assert read_idx(
+        tmp_path, {LABELS: idx(0xC02, 3, 8, content=rows.tobytes())}
+    ).labels.tolist() == [4, 5, 6]
 
 
 @pytest.mark.parametrize(
@@ -455,36 +519,51 @@ def test_sound_files_are_read(tmp_path):
             with_header(SOUND, lambda header: header | {"x" * 2**20: header[FIRST]}),
             "must be at most 268,435,456 and 1,048,576",
         ),
-        (with_header(SOUND, lambda header: header | {"__metadata__": {}}), "hyperparameters = None"),
-        (with_header(SOUND, lambda header: header | {"__metadata__": "x" * 5000}), "header"),
-        (with_header(SOUND, lambda header: header | {"__metadata__": {"hyperparameters": 5}}), "header"),
-        (with_header(SOUND, lambda header: header | {FIRST: header[FIRST] | {"dtype": "F128"}}), "header"),
-        (with_header(SOUND, lambda header: header | {FIRST: header[FIRST] | {"shape": [2**62, 4]}}), "header"),
-        (with_header(SOUND, lambda header: header | {FIRST: header[FIRST] | {"shape": [2, 3136]}}), FIRST),
-        (with_header(SOUND, lambda header: header | {FIRST: header[FIRST] | {"dtype": "I32"}}), FIRST),
+        (with_metadata({}), "hyperparameters = None"),
+        (with_metadata("x" * 5000), "header"),
+        (with_metadata({"hyperparameters": 5}), "header"),
+        (with_first(dtype="F128"), "header"),
+        (with_first(shape=[2**62, 4]), "header"),
+        (with_first(shape=[2, 3136]), FIRST),
+        (with_first(dtype="I32"), FIRST),
+        (with_first(dtype="F16", shape=[3136, 4]), FIRST),
         (
-            with_header(SOUND, lambda header: header | {FIRST: header[FIRST] | {"dtype": "F16", "shape": [3136, 4]}}),
-            FIRST,
+            with_header(SOUND, lambda header: {"a\nb" * 9: header.pop(FIRST)} | header),
+            "its tensors are",
         ),
-        (with_header(SOUND, lambda header: {"a\nb" * 9: header.pop(FIRST)} | header), "its tensors are"),
         (generator_file("5"), "must be one object"),
         (generator_file("[" * 100_000), "not JSON"),
         (generator_file("[" * 2**20), "must be at most"),
         (generator_file('{"z_dim": 1000000000}'), "z_dim = 1000000000"),
-        (generator_file('{"networks": "multiply", "z_dim": 4096}'), "simultaneous"),
-        (generator_file('{"z_dim": 4096, "embedding_dim": 4096}'), "its tensors are"),
-        (generator_file("{}"), "its tensors are"),
+        (
+            generator_file('{"architecture": "multiply", "z_dim": 4096}'),
+            "architecture = 'multiply'",
+        ),
+        (generator_file('{"networks": "multiply", "z_dim": 4096}'), "aux_weight = 0.3"),
+        (generator_file('{"system": "none"}'), "embedding.weight"),
+        (generator_file('{"system": "none", "architecture": "own", "aux_weight": 0}'), "'none'"),
+        (generator_file('{"z_dim": 4096, "embedding_dim": 4096}'), "embedding.weight"),
+        (generator_file("{}"), "embedding.weight"),
         (generator_file(net_0_weight=None), "its tensors are"),
         (generator_file(extra=torch.zeros(3)), "its tensors are"),
         (
             generator_file(net_0_weight=torch.zeros(3136, 3)),
             r"\[3136, 3\], must be finite torch.float32 \[3136, 2\]",
         ),
-        (generator_file(net_0_weight=torch.zeros(3136, 2).half()), "torch.float16 .*must be finite torch.float32"),
-        (generator_file(net_0_weight=torch.full((3136, 2), torch.nan)), f"{FIRST} .*must be finite"),
-        (generator_file(net_0_weight=torch.full((3136, 2), -torch.inf)), f"{FIRST} .*must be finite"),
+        (
+            generator_file(net_0_weight=torch.zeros(3136, 2).double()),
+            "torch.float64 .*must be finite torch.float32",
+        ),
+        (
+            generator_file(net_0_weight=torch.full((3136, 2), torch.nan)),
+            f"{FIRST} .*must be finite",
+        ),
+        (
+            generator_file(net_0_weight=torch.full((3136, 2), -torch.inf)),
+            f"{FIRST} .*must be finite",
+        ),
         (generator_file(embedding_weight=torch.zeros(0, 1)), "embedding.weight"),
-        (save(weights("reader")), "hyperparameters = None"),
+        (save(weights("classifier")), "hyperparameters = None"),
     ],
     ids=brief,
 )
@@ -498,24 +577,121 @@ def test_what_is_no_generator_is_refused_in_one_line(content, said, tmp_path):
     [
         (b"", ""),
         (SOUND, "its tensors are"),
-        (save(weights("reader", head_1_bias=torch.zeros(11))), r"head.1.bias .*must be finite torch.float32 \[10\]"),
-        (save(weights("reader", head_1_bias=torch.zeros(10).double())), "head.1.bias is torch.float64"),
-        (save(weights("reader", head_1_bias=torch.full((10,), torch.nan))), "head.1.bias .*must be finite"),
-        (save(weights("reader", head_1_bias=None)), "its tensors are"),
-        (save(weights("reader"))[:-4], "header|incomplete|Metadata"),
+        (
+            save(weights("classifier", head_1_bias=torch.zeros(11))),
+            r"head.1.bias .*must be finite torch.float32 \[10\]",
+        ),
+        (
+            save(weights("classifier", head_1_bias=torch.zeros(10).double())),
+            "head.1.bias is torch.float64",
+        ),
+        (
+            save(weights("classifier", head_1_bias=torch.full((10,), torch.nan))),
+            "head.1.bias .*must be finite",
+        ),
+        (save(weights("classifier", head_1_bias=None)), "its tensors are"),
+        (save(weights("classifier"))[:-4], "header|incomplete|Metadata"),
     ],
     ids=brief,
 )
-def test_what_is_no_reader_is_refused_in_one_line(content, said, tmp_path):
-    told = refusal(read_reader, tmp_path, content)
-    assert "r.safetensors: not a reader's weights (" in told and re.search(said, told)
+def test_what_is_no_classifier_is_refused_in_one_line(content, said, tmp_path):
+    told = refusal(read_classifier, tmp_path, content)
+    assert "c.safetensors: not a classifier's weights (" in told and re.search(said, told)
 
 
 def test_weights_beyond_all_bounds_are_not_even_opened(tmp_path):
     with (tmp_path / "g").open("wb") as file:
         file.truncate(2**28 + 1)
-    for load in (load_generator, load_reader):
+    for load in (load_generator, load_classifier):
         assert "268,435,457 bytes" in refusal(load, tmp_path / "g")
+
+
+# ---- checkpoints ----
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """The state of a run after one epoch of two."""
+    folder = tmp_path_factory.mktemp("sound")
+    hp = FCNN.replace(epochs=2, images_per_epoch=64)
+    Trainer(hp, folder).train(lambda trainer: trainer.history and trainer.stop())
+    return hp, torch.load(folder / "checkpoint.pt", weights_only=True)
+
+
+def resumed(folder, hyperparameters, state):
+    file = io.BytesIO()
+    torch.save(state, file)
+    files = {"hyperparameters.json": hyperparameters.to_json().encode()}
+    write_files(folder, files | {"checkpoint.pt": file.getvalue()})
+    return Trainer.resume(folder)
+
+
+def of_optimizer(name, index, value):
+    """Replace what the discriminator's optimiser keeps of a weight."""
+
+    def change(state):
+        state["d_optimizer"]["state"][index][name] = value
+
+    return change
+
+
+def without(*places):
+    def change(state):
+        for place in places[:-1]:
+            state = state[place]
+        del state[places[-1]]
+
+    return change
+
+
+WRONG = {
+    "few moments": of_optimizer("exp_avg", 0, torch.zeros(3)),
+    "no moments": of_optimizer("exp_avg_sq", 1, torch.zeros(0)),
+    "moments of another weight": of_optimizer("exp_avg", 0, torch.zeros(128, 783)),
+    "moments of as many numbers": of_optimizer("exp_avg_sq", 0, torch.zeros(784, 128)),
+    "several step numbers": of_optimizer("step", 0, torch.zeros(2)),
+    "another weight": lambda state: state["generator"].update({"net.0.weight": torch.zeros(2, 2)}),
+    "a weight too many": lambda state: state["averaged"].update(extra=torch.zeros(2)),
+    "a weight missing": without("discriminator", "to_logit.bias"),
+    "no optimiser": without("g_optimizer"),
+    "an optimiser of fewer weights": without("g_optimizer", "param_groups", 0, "params"),
+    "an optimiser that is a text": lambda state: state.update(g_optimizer="Adam"),
+    "no step": without("step"),
+    "a step that is a text": lambda state: state.update(step="two"),
+    "a history that is a number": lambda state: state.update(history=3),
+    "other sums": lambda state: state.update(sums=torch.zeros(99)),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_checkpoint_that_holds_no_such_run_is_refused_in_one_line(wrong, checkpoint, tmp_path):
+    """torch itself does not look at the shapes of moments: the next fused step would write beyond
+    them."""
+    hp, state = checkpoint
+    state = copy.deepcopy(state)
+    WRONG[wrong](state)
+    told = refusal(resumed, tmp_path, hp, state, error=RunFolderError)
+    assert "its checkpoint holds no such run" in told and str(tmp_path) in told
+
+
+def test_the_checkpoint_itself_is_sound(checkpoint, tmp_path, train_digits):
+    trainer = resumed(tmp_path, *checkpoint)
+    assert trainer.step == 2 and len(trainer.history) == 1
+    pixels, y = (torch.from_numpy(a[:32]) for a in (train_digits.images, train_digits.labels))
+    assert all(value.isfinite() for value in trainer.train_step(pixels, y).values())
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"epochs": 3}, "epochs = 3, asked for 2"),
+        ({"limit": 128}, "images_per_epoch = 128, asked for 64"),  # under its old name
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused(fields, said, checkpoint, tmp_path):
+    hp, state = checkpoint
+    state = state | {"hyperparameters": state["hyperparameters"] | fields}
+    assert said in refusal(resumed, tmp_path, hp, state, error=RunFolderError)
 
 
 # ---- any input at all ----
@@ -535,24 +711,40 @@ TOKENS = (
     b"[" * 3000,
     b"\n",
 )
-TOKENS += (b"\xff" * 4, b"\x7f\xff\xff\xff", b"\x80\0\0\0", b"\0" * 8, b"\xff" * 8, b"\0\0\x0c\x02", b"\0\0\xc0\x7f")
+TOKENS += (
+    b"\xff" * 4,
+    b"\x7f\xff\xff\xff",
+    b"\x80\0\0\0",
+    b"\0" * 8,
+    b"\xff" * 8,
+    b"\0\0\x0c\x02",
+    b"\0\0\xc0\x7f",
+)
 
 
 def mutated(dice, content):
-    """A few bytes changed, left out, put in or moved, more often near the beginning; or bytes at random."""
+    """A few bytes changed, left out, put in or moved, more often near the beginning; or bytes at
+    random."""
     if dice.random() < 0.1:
         return dice.randbytes(dice.randrange(3000))
     content = bytearray(content)
     for _ in range(dice.randint(1, 4)):
-        at, length = int(len(content) * dice.random() ** dice.choice((1, 4))), dice.choice((0, 1, 1, 2, 4, 8, 64))
+        at, length = (
+            int(len(content) * dice.random() ** dice.choice((1, 4))),
+            dice.choice((0, 1, 1, 2, 4, 8, 64)),
+        )
         other = content[: dice.randrange(99)]
-        content[at : at + length] = dice.choice((b"", dice.randbytes(length), dice.choice(TOKENS), other))
+        content[at : at + length] = dice.choice(
+            (b"", dice.randbytes(length), dice.choice(TOKENS), other)
+        )
     return bytes(content[: dice.randrange(len(content) + 1)] if dice.random() < 0.1 else content)
 
 
 def hostile_idx(dice, folder):
     name = dice.choice((IMAGES, LABELS))
-    sound = dice.choice((THREE[name], idx(0xC02, 3, 8, content=bytes(96)) if name == LABELS else THREE[name]))
+    sound = dice.choice(
+        (THREE[name], idx(0xC02, 3, 8, content=bytes(96)) if name == LABELS else THREE[name])
+    )
     form = dice.choice(("", ".gz", ".gz"))
     content = mutated(dice, sound)
     if form:
@@ -563,7 +755,9 @@ def hostile_idx(dice, folder):
 def hostile_json(dice, folder):
     lines = dice.choice(list(SYSTEMS.values())).to_json().encode().splitlines()
     field = dice.randrange(1, len(lines) - 2)
-    other = dice.choice((dice.choice(TOKENS), dice.choice(lines).split(b": ")[-1].rstrip(b","), lines[field][-2:-1]))
+    other = dice.choice(
+        (dice.choice(TOKENS), dice.choice(lines).split(b": ")[-1].rstrip(b","), lines[field][-2:-1])
+    )
     lines[field] = re.sub(rb": .*,", lambda _: b": " + other + b",", lines[field])
     content = b"\n".join(lines)
     read_json(folder, dice.choice((content, mutated(dice, content))))
@@ -582,7 +776,7 @@ def test_any_bytes_are_refused_in_one_line_or_read(hostile, tmp_path, torture, t
             try:
                 hostile(dice, tmp_path)
                 read += 1
-            except Mistake as refused:
+            except InvalidInputError as refused:
                 assert "\n" not in str(refused) and len(str(refused)) < 1500
     assert read > 0  # some mutations do no harm: what is fuzzed is nearly sound
 
@@ -592,7 +786,12 @@ def test_any_bytes_are_refused_in_one_line_or_read(hostile, tmp_path, torture, t
 anything = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 FIELDS = vars(Hyperparameters())
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(list(FIELDS.values())),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from(list(FIELDS.values())),
     lambda values: st.lists(values) | st.dictionaries(st.text(), values),
     max_leaves=5,
 )
@@ -601,33 +800,39 @@ plausible = st.integers(0, 3) | st.floats(0, 1) | st.booleans()
 
 @anything
 @given(st.dictionaries(st.sampled_from(list(FIELDS)), plausible | json_values, max_size=3))
-def test_any_values_are_hyperparameters_that_come_back_or_a_mistake(values):
+def test_any_values_are_hyperparameters_that_come_back_or_are_refused(values):
     try:
         made = Hyperparameters.from_text(json.dumps(values))
-    except Mistake as refused:
+    except InvalidInputError as refused:
         assert "\n" not in str(refused)
     else:
         assert Hyperparameters.from_text(made.to_json()) == made
-        assert json.loads(made.to_json()) == json.loads(made.to_json()) | json.loads(json.dumps(values))
+        assert json.loads(made.to_json()) == json.loads(made.to_json()) | json.loads(
+            json.dumps(values)
+        )
 
 
 @pytest.fixture(scope="module")
 def generator():
-    return build(FCNN.replace(conditional=True))[0].eval()
+    return build(SMALL)[0].eval()
 
 
 @anything
 @given(st.lists(st.integers(-1, 10), max_size=5) | st.lists(st.integers()))
-def test_any_whole_numbers_are_labels_or_a_mistake(generator, labels):
+def test_any_whole_numbers_are_labels_or_are_refused(generator, labels):
     if all(0 <= label <= 9 for label in labels):
-        assert check_labels(labels).tolist() == generate(generator, labels, seed=0).labels.tolist() == labels
+        assert (
+            check_labels(labels).tolist()
+            == generate(generator, labels, seed=0).labels.tolist()
+            == labels
+        )
     else:
         assert refusal(check_labels, labels) == refusal(generate, generator, labels)
 
 
 @anything
 @given(st.text() | st.text("0123456789 ", max_size=9))
-def test_any_text_is_a_number_to_write_or_a_mistake(generator, text):
+def test_any_text_is_a_number_to_write_or_is_refused(generator, text):
     if set(text) <= set("0123456789 ") and text.strip():
         written = write(generator, text, seed=0)
         assert "".join(" " if label < 0 else str(label) for label in written.labels) == text
@@ -636,7 +841,11 @@ def test_any_text_is_a_number_to_write_or_a_mistake(generator, text):
 
 
 SEVEN = Digits(np.random.default_rng(0).integers(0, 256, (7, 28, 28), np.uint8), range(7))
-places = st.slices(7) | st.lists(st.integers(-7, 6)) | st.lists(st.booleans(), min_size=7, max_size=7).map(np.array)
+places = (
+    st.slices(7)
+    | st.lists(st.integers(-7, 6))
+    | st.lists(st.booleans(), min_size=7, max_size=7).map(np.array)
+)
 
 
 @anything
@@ -650,7 +859,9 @@ def test_digits_are_taken_as_numpy_takes_them(index, again):
         index = slice(index, index + 1 or None)
     index = np.array(index, int) if isinstance(index, list) else index
     taken = SEVEN[index][again]
-    assert (taken.images == SEVEN.images[index][again]).all() and (taken.labels == SEVEN.labels[index][again]).all()
+    assert (taken.images == SEVEN.images[index][again]).all() and (
+        taken.labels == SEVEN.labels[index][again]
+    ).all()
     assert len(taken) == len(taken.images) == len(taken.labels)
 
 

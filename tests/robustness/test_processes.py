@@ -12,19 +12,51 @@ import psutil
 import pytest
 from safetensors.torch import load_file
 
-from digitgan import Mistake, Trainer
-from digitgan import trainer as trainer_module
-from digitgan.hyperparameters import system
+from digitgan import Hyperparameters, InvalidInputError, Trainer
+from digitgan.runs import processes
+from digitgan.systems import system
 
-PENALTY = {"penalty": "one-centred", "gamma": 1.0, "gamma_end": 1.0}
-FIFTY_STEPS = system("fcnn", epochs=2, limit=1600, batch_size=64, precision="fp32", **PENALTY)
+SIZE = {"epochs": 2, "images_per_epoch": 1600, "batch_size": 64, "precision": "fp32"}
+FIFTY_STEPS = system("fcnn", **SIZE)
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
+# A system without BatchNorm, whose steps draw latents and mixtures of images.
+MIXTURES = """
+import torch
+from torch import nn
 
-def command(tmp_path, hyperparameters, folder):
+from digitgan.app.cli import main
+from digitgan.losses import wgan_gp_penalty
+from digitgan.models import BUILDERS, Discriminator, Generator
+from digitgan.runs.run import TRAINERS
+from digitgan.trainer import Trainer
+
+
+def build(hp):
+    layers = nn.Linear(hp.z_dim + hp.embedding_dim, 128), nn.LeakyReLU(0.2), nn.Linear(128, 784)
+    generator = nn.Sequential(*layers, nn.Tanh(), nn.Unflatten(1, (1, 28, 28)))
+    discriminator = nn.Sequential(nn.Flatten(), nn.Linear(784, 128), nn.LeakyReLU(0.2))
+    return Generator(generator, hp), Discriminator(discriminator, 128, hp)
+
+
+class MixtureTrainer(Trainer):
+    def penalty(self, real, fake, y):
+        alpha = self.processes.shard(torch.rand(self.batch_size, 1, 1, 1))
+        return wgan_gp_penalty(self.discriminator, real, fake, y, alpha)
+
+
+BUILDERS["mixtures"] = build
+TRAINERS["mixtures"] = MixtureTrainer
+main()
+"""
+
+
+def command(tmp_path, hyperparameters, folder, script=()):
+    """The words of `digitgan train`, as a module or, in its place, as a script."""
     config = tmp_path / "config.json"
     config.write_text(hyperparameters.to_json())
-    return [*TORCHRUN, "-m", "digitgan", "train", "--config", config, "--run-dir", tmp_path / folder]
+    words = script or ("-m", "digitgan")
+    return [*words, "train", "--config", config, "--run-dir", tmp_path / folder]
 
 
 def alive(process):
@@ -39,35 +71,47 @@ def history(folder):
         return list(csv.DictReader(file))
 
 
-def test_two_processes_train_as_one_does(tmp_path, table):
-    """Each takes half of every batch; weights and history are those of one process. With both kinds of random numbers."""
-    hp = FIFTY_STEPS
-    told = subprocess.run(command(tmp_path, hp, "two"), capture_output=True, text=True, timeout=120, check=False)
-    assert told.returncode == 0, told.stderr[-2000:]
-    assert told.stdout.count("epoch 2 of 2") == 2  # each ends in order
-    alone = Trainer(hp, tmp_path / "one")
-    alone.train()
+@pytest.mark.parametrize("updates", ["one-stage", "alternating"])
+def test_two_processes_train_as_one_does(updates, tmp_path, table):
+    """Each takes half of every batch; weights and history are those of one process. With both kinds
+    of random numbers, latents and mixtures of images."""
+    own = {"system": "mixtures", "architecture": "own", "aux_weight": 0, "loss": "non-saturating"}
+    penalty = {"gamma": 1.0, "gamma_end": 1.0, "penalty_interval": 2}
+    hp = Hyperparameters(**SIZE, **own, **penalty, updates=updates, snapshot_interval=1)
+    script = tmp_path / "mixtures.py"
+    script.write_text(MIXTURES)
+    for folder, launcher in (("one", [sys.executable]), ("two", TORCHRUN)):
+        words = [*launcher, *command(tmp_path, hp, folder, [script])]
+        told = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+        assert told.returncode == 0, told.stderr[-2000:]
+        ended = 1 if folder == "one" else 2
+        assert told.stdout.count("epoch 2 of 2") == ended  # each ends in order
     one, two = (load_file(tmp_path / folder / "generator.safetensors") for folder in ("one", "two"))
+    half_way = load_file(tmp_path / "one" / "weights" / "001-generator.safetensors")
     apart = max(float((one[name] - two[name]).abs().max()) for name in one)
-    moved = max(float((one[name] - start).abs().max()) for name, start in Trainer(hp).generator.state_dict().items())
+    moved = max(float((one[name] - half_way[name]).abs().max()) for name in one)
     assert apart < 1e-4 and moved > 1e-2
     for a, b in zip(history(tmp_path / "one"), history(tmp_path / "two"), strict=True):
         for name in a.keys() - {"seconds", "cpu_seconds", "images_per_second"}:
             assert float(a[name]) == pytest.approx(float(b[name]), rel=1e-3, abs=1e-5), name
+        assert float(a["penalty"]) > 0
     outcome = f"the same training: weights apart by {apart:.0e} at most after 50 steps"
-    table.append({"fault": "two processes in place of one", "tries": 1, "outcome": outcome, "lost": 0})
+    fault = "two processes in place of one"
+    if updates == "one-stage":
+        table.append({"fault": fault, "tries": 1, "outcome": outcome, "lost": 0})
 
 
 def test_a_batch_must_divide_among_the_processes(monkeypatch):
-    monkeypatch.setattr(trainer_module.Accelerator, "num_processes", 2)
-    with pytest.raises(Mistake, match="batches of 33 for 2 processes"):
+    monkeypatch.setattr(processes.Accelerator, "num_processes", 2)
+    with pytest.raises(InvalidInputError, match="batches of 33 for 2 processes"):
         Trainer(FIFTY_STEPS.replace(batch_size=33))
 
 
 def started(tmp_path, hyperparameters):
     """Two processes that have trained three epochs into tmp_path/run."""
-    words = command(tmp_path, hyperparameters, "run")
-    run = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True)
+    words = [*TORCHRUN, *command(tmp_path, hyperparameters, "run")]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    run = subprocess.Popen(words, start_new_session=True, **streams)
     while not (tmp_path / "run" / "progress" / "003.png").exists():
         assert run.poll() is None
         time.sleep(0.05)
@@ -76,7 +120,7 @@ def started(tmp_path, hyperparameters):
 
 def test_ctrl_c_ends_all_processes_with_a_whole_checkpoint(tmp_path):
     """The terminal tells all of them, and torchrun tells its processes again."""
-    run = started(tmp_path, FIFTY_STEPS.replace(epochs=400, limit=16000))
+    run = started(tmp_path, FIFTY_STEPS.replace(epochs=400, images_per_epoch=16000))
     time.sleep(0.5)  # in the middle of an epoch
     os.killpg(run.pid, signal.SIGINT)
     told, _ = run.communicate(timeout=60)
@@ -102,6 +146,5 @@ def test_one_process_killed_ends_the_others_and_the_run_goes_on(tmp_path, table)
     wanted = reached + 1
     resumed.train(lambda trainer: len(trainer.history) >= wanted and trainer.stop())
     assert len(resumed.history) == wanted
-    table.append(
-        {"fault": "one of two processes killed", "tries": 1, "outcome": "both end; the run goes on", "lost": 0}
-    )
+    fault, outcome = "one of two processes killed", "both end; the run goes on"
+    table.append({"fault": fault, "tries": 1, "outcome": outcome, "lost": 0})
