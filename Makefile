@@ -42,6 +42,9 @@ assets: pretrained      ## make the committed notebooks, generators and pictures
 	$(RUN) digitgan run notebooks/handwriting.ipynb -p measure True
 	for n in recipe scorecard benchmark handwriting scale; do $(RUN) digitgan run notebooks/$$n.ipynb --in-place; done
 	cp runs/handwriting/walk.gif asset/
+	$(MAKE) results
+results: .venv/ready      ## write asset/results/README.md from the executed notebooks
+	$(RUN) digitgan.app.results
 clean:      ## forget the environment; runs/ stays
 	rm -rf .venv
 .venv/ready: pyproject.toml $(if $(WORKS),,again)
@@ -52,4 +55,4 @@ clean:      ## forget the environment; runs/ stays
 
 again:
 
-.PHONY: help run test torture lint lab app pretrained systems assets clean again
+.PHONY: help run test torture lint lab app pretrained systems assets results clean again

@@ -38,7 +38,7 @@ def test_the_shipped_generator_holds_what_is_said_of_it(test_digits):
     assert card.frechet_distance <= 5.4 * card.reference.frechet_distance
     assert card.confusion.sum() == 2000
     assert np.trace(card.confusion) == round(card.label_accuracy * 2000)
-    assert "2,000 generated" in str(card) and "<table>" in card._repr_html_()
+    assert "2,000 generated" in str(card) and "| --- |" in card._repr_markdown_()
     assert card.copy_fraction <= 0.02 and len(card.pairs) == 20
     assert 0.9 < card.nn_distance / card.reference.nn_distance < 1.2
 

@@ -6,7 +6,6 @@ beside others that see diversity, and beside the same figure for real digits: th
 
 import dataclasses
 import functools
-import html
 import json
 from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
@@ -19,7 +18,7 @@ from torch import nn
 from ..bounds import whole_number
 from ..data.datasets import load_digits
 from ..data.digits import Digits
-from ..data.tables import format_table
+from ..data.tables import format_table, markdown_table
 from ..errors import InvalidInputError
 from ..models import Generator, sample, sample_rows
 from ..runs.torch_modes import ordinary_torch
@@ -129,11 +128,8 @@ class Scorecard:
     def __str__(self) -> str:
         return f"{format_table([self._head(), *self.rows()])}\n{self._note()}"
 
-    def _repr_html_(self) -> str:
-        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in self._head())
-        cells = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in self.rows())
-        body = "".join(f"<tr>{row}</tr>" for row in cells)
-        return f"<table><tr>{head}</tr>{body}</table><p>{self._note()}</p>"
+    def _repr_markdown_(self) -> str:
+        return f"{markdown_table(self._head(), self.rows())}\n\n{self._note()}"
 
 
 def _nearness(name: str, better: str, value: float | None, real: float | None) -> str:

@@ -1,0 +1,139 @@
+"""What the notebooks share: paths, tables, source code as text, and runs in processes of their own.
+
+A run in a process of its own has a number of threads and a clock of its own, so that its
+CPU-seconds can be compared with those of others.
+"""
+
+import inspect
+import math
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from IPython.display import Markdown
+
+from ..data.tables import markdown_table, read_csv
+from ..errors import DigitganError, InvalidInputError
+from ..files import PROJECT, atomic_write
+from ..hyperparameters import Hyperparameters
+from ..runs.processes import native_bf16
+
+
+def project_path(path: str | Path) -> Path:
+    """A path relative to the project's folder, as an absolute one; an absolute one stays as it is.
+
+    Notebooks start in `notebooks/`, papermill in its caller's folder: neither is where files go.
+    """
+    return PROJECT / Path(path).expanduser()
+
+
+def machine() -> str:
+    """This machine in a few words: cores, vector instructions, whether bfloat16 is native."""
+    cores, instructions = os.cpu_count(), torch.backends.cpu.get_cpu_capability()
+    units = " and AMX" if torch.cpu.get_capabilities().get("amx_bf16") else ""
+    native = "native" if native_bf16(torch.device("cpu")) else "not native"
+    return f"{cores} cores, {instructions}{units}, bfloat16 {native}"
+
+
+# ---- what a cell shows ----
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]], note: str = "") -> Markdown:
+    """A table that shows itself in a notebook.
+
+    note: what its figures were measured with (number of samples, precision, machine), below it.
+    """
+    text = markdown_table(head, rows)
+    return Markdown(f"{text}\n\n{note}" if note else text)
+
+
+def source(*functions: Any) -> Markdown:
+    """The source of functions, methods or classes, as a notebook shows code."""
+    texts = (textwrap.dedent(inspect.getsource(function)).strip() for function in functions)
+    return Markdown("```python\n" + "\n\n\n".join(texts) + "\n```")
+
+
+def parameter_count(network: Any) -> int:
+    """How many weights a network has."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+# ---- runs in processes of their own ----
+
+
+def run_python(*words: Any, threads: int = 1, processes: int = 1) -> str:
+    """Run Python with the given arguments, and return what it printed.
+
+    run_python("-m", "digitgan", "train", "--epochs", 1) is a command line, run_python(file) a
+    program. threads: of each process. processes: several share the work through torchrun; then the
+    first word must be a file.
+
+    Raises `InvalidInputError` where it ends with exit code 2, `DigitganError` with another one than
+    0; either has the last line that it printed as an error, and all of them are printed.
+    """
+    several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes]
+    command = [sys.executable, *(several if processes > 1 else []), *words]
+    ended = subprocess.run(
+        list(map(str, command)),
+        env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ended.returncode:
+        print(ended.stderr, file=sys.stderr)
+        *_, last = ended.stderr.strip().splitlines() or ["it printed no error"]
+        kind = InvalidInputError if ended.returncode == 2 else DigitganError
+        told = textwrap.shorten(" ".join(map(str, words)), 60, placeholder=" ...")
+        raise kind(f"python {told}: ended with exit code {ended.returncode}: {last}")
+    return ended.stdout
+
+
+def train_run(hyperparameters: Hyperparameters, run_dir: str | Path) -> list[dict[str, Any]]:
+    """Train by the command line, with one thread; returns the rows of the run's history.
+
+    A run that is in the folder already is continued; where it is finished, its history is read.
+    """
+    run_dir = Path(run_dir)
+    config = run_dir.with_name(f"{run_dir.name}.json")
+    atomic_write(config, hyperparameters.to_json().encode())
+    run_python("-m", "digitgan", "train", "--config", config, "--run-dir", run_dir)
+    return read_csv(run_dir / "history.csv")
+
+
+def train_speed(hyperparameters: Hyperparameters, run_dir: str | Path, steps: int = 150) -> float:
+    """Images per CPU-second on this machine, in the second epoch of a run of two short ones."""
+    images = steps * hyperparameters.batch_size
+    trial = begun(run_dir) or hyperparameters.replace(epochs=2, images_per_epoch=images)
+    first, second = train_run(trial, run_dir)
+    return (second["images"] - first["images"]) / second["cpu_seconds"]
+
+
+def train_within(
+    budget: float,
+    hyperparameters: Hyperparameters,
+    speed: float,
+    run_dir: str | Path,
+    epochs: int = 4,
+) -> list[dict[str, Any]]:
+    """Train for a budget of CPU-seconds at a known speed (images per CPU-second), as `train_run`.
+
+    The schedule ends with the budget. The run has so many epochs or more, none longer than 60,000
+    images. One that was begun in the folder goes on as it was planned then.
+    """
+    images = budget * speed
+    epochs = max(epochs, math.ceil(images / 60_000))
+    images_per_epoch = max(hyperparameters.batch_size, int(images / epochs))
+    planned = hyperparameters.replace(epochs=epochs, images_per_epoch=images_per_epoch)
+    return train_run(begun(run_dir) or planned, run_dir)
+
+
+def begun(run_dir: str | Path) -> Hyperparameters | None:
+    """The hyperparameters of the run in a folder, or None where there is no run."""
+    path = Path(run_dir) / "hyperparameters.json"
+    return Hyperparameters.from_json(path) if path.is_file() else None
