@@ -95,14 +95,25 @@ def test_notebooks_are_committed_executed_and_tidy(path):
     assert notebook.metadata.kernelspec.name == "python3"
     assert not {"widgets", "papermill"} & set(notebook.metadata)
     (parameters,) = [c for c in code if "parameters" in c.metadata.get("tags", [])]
-    assert all(re.fullmatch(r"\w+: \w+ = .+  # .+", line) for line in parameters.source.splitlines()[1:])
+    assert all(
+        re.fullmatch(r"\w+: \w+ = .+  # .+", line) for line in parameters.source.splitlines()[1:]
+    )
     told = json.dumps([c.outputs for c in code])
-    assert '"error"' not in told and "widget-view" not in told and not re.search(r"/(home|root|tmp|Users)/", told)
+    assert (
+        '"error"' not in told
+        and "widget-view" not in told
+        and not re.search(r"/(home|root|tmp|Users)/", told)
+    )
 
 
 def outputs(name, kind):
     notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", 4)
-    return [o.data[kind] for c in notebook.cells for o in c.get("outputs", []) if kind in o.get("data", {})]
+    return [
+        o.data[kind]
+        for c in notebook.cells
+        for o in c.get("outputs", [])
+        if kind in o.get("data", {})
+    ]
 
 
 def test_the_readme_shows_the_figures_of_the_notebooks():
