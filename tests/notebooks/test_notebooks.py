@@ -1,7 +1,7 @@
 """Every notebook runs headlessly, from another folder, with the parameters that make it small."""
 
-import csv
-import html
+import ast
+import importlib
 import json
 import re
 import subprocess
@@ -10,21 +10,26 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 
-from digitgan import SYSTEMS
+from digitgan import Hyperparameters, Trainer
+from digitgan.aliases import FIELDS, NAMES
+from digitgan.app import results
+from digitgan.data.tables import read_csv
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 SMALL = {
-    "main": {"epochs": 1, "limit": 640, "samples": 500},
+    "main": {"epochs": 1, "images_per_epoch": 640, "samples": 500},
     "compare": {
         "systems": "fcnn",
         "rates": "5e-4",
         "budget": 1,
-        "sweep_limit": 64,
+        "sweep_images_per_epoch": 64,
         "sweep_epochs": 1,
         "samples": 200,
     },
-    "scorecard": {"samples": 300, "seeds": 1, "teach": False},
+    "scorecard": {"samples": 300, "seeds": 1, "cas": False},
     "recipe": {
         "measure": True,
         "budget": 1,
@@ -46,7 +51,10 @@ LEAVES = {
     "benchmark": "speeds.csv",
     "scale": "scale.csv",
 }
-CLICK = "before = picker.image.value\npicker.digit.value = 3\nassert picker.image.value != before\nprint(picker.digits)"
+CLICK = """before = picker.image.value
+picker.digit.value = 3
+assert picker.image.value != before
+print(picker.digits)"""
 PICTURES = {
     "main": 3,
     "compare": 3,
@@ -66,7 +74,7 @@ def papermill(source, target, parameters, cwd):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", sorted(p.stem for p in NOTEBOOKS.glob("*.ipynb")))
+@pytest.mark.parametrize("name", [path.stem for path in PATHS])
 def test_notebook_runs_from_any_folder(name, tmp_path):
     notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", 4)
     parameters = SMALL[name] | {"run_dir": tmp_path / "run"}
@@ -87,7 +95,7 @@ def test_notebook_runs_from_any_folder(name, tmp_path):
     assert (tmp_path / "run" / LEAVES[name]).is_file()
 
 
-@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
 def test_notebooks_are_committed_executed_and_tidy(path):
     notebook = nbformat.read(path, 4)
     code = [c for c in notebook.cells if c.cell_type == "code"]
@@ -95,42 +103,70 @@ def test_notebooks_are_committed_executed_and_tidy(path):
     assert notebook.metadata.kernelspec.name == "python3"
     assert not {"widgets", "papermill"} & set(notebook.metadata)
     (parameters,) = [c for c in code if "parameters" in c.metadata.get("tags", [])]
-    assert all(
-        re.fullmatch(r"\w+: \w+ = .+  # .+", line) for line in parameters.source.splitlines()[1:]
-    )
+    lines = parameters.source.splitlines()[1:]
+    assert all(re.fullmatch(r"\w+: \w+ = .+  # .+", line) for line in lines)
     told = json.dumps([c.outputs for c in code])
-    assert (
-        '"error"' not in told
-        and "widget-view" not in told
-        and not re.search(r"/(home|root|tmp|Users)/", told)
-    )
+    assert '"error"' not in told and "widget-view" not in told
+    assert not re.search(r"/(home|root|tmp|work|Users)/", told)
 
 
-def outputs(name, kind):
-    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", 4)
-    return [
-        o.data[kind]
-        for c in notebook.cells
-        for o in c.get("outputs", [])
-        if kind in o.get("data", {})
-    ]
+def code_of(path):
+    return [c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
 
 
-def test_the_readme_shows_the_figures_of_the_notebooks():
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
+def test_notebooks_use_the_names_of_today(path):
+    code = re.sub(r"^%.*$", "", "\n".join(code_of(path)), flags=re.M)
+    fields = "|".join(FIELDS)
+    assert not re.search(rf"\b({fields})=[^=]|\"({fields})\":", code)
+    for node in filter(is_ours, ast.walk(ast.parse(code))):
+        module = importlib.import_module(node.module)
+        for name in (alias.name for alias in node.names):
+            assert name not in NAMES.get(node.module, {}) and not name.startswith("_")
+            assert hasattr(module, name)
+
+
+def is_ours(node):
+    return isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "digitgan"
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
+def test_lines_of_notebooks_fit_the_page(path):
+    cells = nbformat.read(path, 4).cells
+    assert max(len(line) for cell in cells for line in cell.source.splitlines()) <= 100
+
+
+def test_the_demonstrated_step_leaves_the_training_as_it_is(tmp_path, train_digits):
+    (cell,) = [source for source in code_of(NOTEBOOKS / "main.ipynb") if "train_step(" in source]
+    hyperparameters = Hyperparameters(epochs=1, images_per_epoch=640)
+    weights = []
+    for name in ("with", "without"):
+        trainer = Trainer(hyperparameters, tmp_path / name)
+        names = {"hyperparameters": hyperparameters, "run_dir": trainer.run_dir, "seed": 0}
+        if name == "with":
+            exec(cell, names | {"Trainer": Trainer, "torch": torch, "real": train_digits})
+            assert not trainer.run_dir.exists()
+        trainer.train()
+        weights.append((trainer.run_dir / "generator.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+
+def test_the_page_of_results_shows_the_tables_of_the_notebooks():
+    page = (results.RESULTS / "README.md").read_text()
+    assert page == results.results_page(), "`make results` writes it again"
+    assert page.count("| --- |") >= 20
+    for path in PATHS:
+        outputs = [o for c in nbformat.read(path, 4).cells for o in c.get("outputs", [])]
+        texts = [o.data.get("text/markdown", "") for o in outputs if "data" in o]
+        assert all(text in page for text in texts if text.startswith("|"))
+    for row in read_csv(results.RESULTS / "faults.csv"):
+        assert f"| {' | '.join(map(str, row.values()))} |" in page
+
+
+def test_the_readme_shows_figures_of_the_page():
     readme = (NOTEBOOKS.parent / "README.md").read_text()
-    model_card = (NOTEBOOKS.parent / "asset/pretrained/README.md").read_text()
-    for name, place, pages in (("main", -1, [readme]), ("scorecard", 0, [readme, model_card])):
-        rows = re.findall(r"<tr><td>(.*?)</td></tr>", outputs(name, "text/html")[place])
-        assert len(rows) >= 12
-        for row in rows:
-            figures = html.unescape(row).split("</td><td>")[:4]
-            assert all(f"| {' | '.join(figures)} |" in page for page in pages)
-    low = next(text for text in outputs("scorecard", "text/markdown") if "ten equal shares" in text)
-    assert low in readme and low in model_card
-    with (NOTEBOOKS.parent / "asset/results/faults.csv").open() as file:
-        assert all(f"| {' | '.join(row.values())} |" in readme for row in csv.DictReader(file))
-    table = next(text for text in outputs("compare", "text/markdown") if "`cdcgan`" in text)
-    assert len(table.splitlines()) == len(SYSTEMS) + 3
-    _, ablation, growth, seeds, long, _ = outputs("recipe", "text/markdown")
-    for text in (table, ablation, growth, seeds, long, outputs("benchmark", "text/markdown")[1]):
-        assert text in readme
+    page = (results.RESULTS / "README.md").read_text()
+    shown = re.search(r"<!-- shipped -->\n(.+?)<!-- /shipped -->", readme, re.S)[1]
+    rows = shown.splitlines()[2:]
+    assert len(rows) == 5
+    assert all(f"\n{row.rstrip('|').rstrip()}" in page for row in rows)
