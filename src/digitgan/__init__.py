@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # what editors and type checkers see; `_HOMES` says the same 
     from .evaluation.scorecard import score as score
     from .handwriting.inversion import imitate as imitate
     from .handwriting.pictures import prepare as prepare
+    from .handwriting.pictures import prepare_all as prepare_all
     from .handwriting.sampling import generate as generate
     from .handwriting.sampling import walk as walk
     from .handwriting.sampling import write as write
@@ -36,7 +37,7 @@ _HOMES = {
     "TrainingDivergedError",
     "evaluation.scorecard": "score",
     "handwriting.inversion": "imitate",
-    "handwriting.pictures": "prepare",
+    "handwriting.pictures": "prepare prepare_all",
     "handwriting.sampling": "generate walk write",
     "hyperparameters": "Hyperparameters",
     "runs.weights": "save_generator",

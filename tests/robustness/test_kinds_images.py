@@ -73,7 +73,7 @@ def test_the_number_of_full_ink_can_be_said(some):
     faint = some.images // 16
     assert (Digits(faint, ink=255).images == faint).all()
     assert (Digits(some.images.astype(np.uint16) * 257, ink=65535).images == some.images).all()
-    with pytest.raises(InvalidInputError, match="must be from 0 .* to 8"):
+    with pytest.raises(InvalidInputError, match=r"must be from 0 .* to 8"):
         Digits(sixteenths, ink=8)
     for ink in (0, -1, float("nan"), "255"):
         with pytest.raises(InvalidInputError, match="ink = "):

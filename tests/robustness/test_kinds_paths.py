@@ -78,7 +78,9 @@ def test_without_a_home_the_whole_path_is_asked_for(monkeypatch):
 
     monkeypatch.setattr(Path, "expanduser", no_home)
     for call in (load_generator, Trainer, lambda path: load_digits("KMNIST", data_dir=path)):
-        with pytest.raises(InvalidInputError, match="home directory. Write the whole path") as told:
+        with pytest.raises(
+            InvalidInputError, match=r"home directory\. Write the whole path"
+        ) as told:
             call(*[HP] * (call is Trainer), "~/x")
         assert "\n" not in str(told.value)
 

@@ -1,7 +1,6 @@
 """Two things that share one place: each combination of a sweep, and each picture that the picker
 saves, has a name of its own; what fails stops nothing else."""
 
-import csv
 import itertools
 import re
 import sys
@@ -13,6 +12,7 @@ import pytest
 from digitgan import digit_picker
 from digitgan.app import notebooks
 from digitgan.app.cli import main
+from digitgan.data.tables import read_csv
 from digitgan.data.text import legible_names, short_name
 
 WORDS = [
@@ -105,7 +105,7 @@ def test_what_cannot_even_be_started_does_not_stop_the_rest(started, monkeypatch
     status = dict(re.findall(r"^name = (\w) - (\w+)", out, re.MULTILINE))
     assert code == 1 and err == "" and "Argument list too long" in out
     assert status == dict(a="done", b="failed", c="failed", d="failed", e="failed", f="done")
-    assert [row["name"] for row in csv.DictReader(Path("t/table.csv").open())] == list("abcdef")
+    assert [row["name"] for row in read_csv("t/table.csv")] == list("abcdef")
 
 
 def test_a_result_of_other_cells_or_parameters_is_not_taken_for_one_of_these(

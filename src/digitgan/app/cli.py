@@ -79,8 +79,8 @@ def new_command(commands: Any, name: str, run: Callable[..., int], **options: An
 def add_train(commands: Any) -> None:
     train_parser = new_command(commands, "train", train)
     add = train_parser.add_argument
-    folder: dict[str, Any] = {"type": user_path, "metavar": "FOLDER"}
-    add("--config", type=user_path, metavar="FILE", help="JSON file of hyperparameters to start at")
+    folder: dict[str, Any] = {"type": path, "metavar": "FOLDER"}
+    add("--config", type=path, metavar="FILE", help="JSON file of hyperparameters to start at")
     add("--resume", **folder, help="run folder to continue, as it was begun")
     add("--run-dir", **folder, help="where to write; runs/<system or config> if left out")
     add("--data-dir", **folder, help="where a data set other than MNIST lies")
@@ -125,6 +125,14 @@ def field_descriptions() -> dict[str, str]:
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
             described[field.target.id] = " ".join(ast.literal_eval(text.value).split())  # type: ignore[attr-defined]
     return described
+
+
+def path(text: str) -> Path:
+    """A path as a person writes it."""
+    try:
+        return user_path(text)
+    except InvalidInputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def yes_or_no(text: str) -> bool:
@@ -177,12 +185,12 @@ def train(arguments: argparse.Namespace) -> int:
 
 def add_run(commands: Any) -> None:
     add = new_command(commands, "run", run).add_argument
-    add("notebook", type=user_path, metavar="NOTEBOOK")
+    add("notebook", type=path, metavar="NOTEBOOK")
     text = "a parameter's name and its value, or several values; may be given several times"
     words = ("NAME", "VALUE")
     add("-p", "--parameter", help=text, action="append", nargs="+", metavar=words, default=[])
     text = "where it goes, a folder for several; below runs/ if left out"
-    add("--output", type=user_path, help=text)
+    add("--output", type=path, help=text)
     add("--jobs", type=int, default=1, help="how many to run at a time (default: 1)")
     add("--in-place", action="store_true", help="write it back to NOTEBOOK, without widget state")
 
@@ -217,7 +225,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def add_generator(command: Parser) -> None:
     text = "a generator.safetensors; the shipped one if left out"
-    command.add_argument("--generator", type=user_path, metavar="FILE", help=text)
+    command.add_argument("--generator", type=path, metavar="FILE", help=text)
 
 
 def add_generate(commands: Any) -> None:
@@ -225,7 +233,7 @@ def add_generate(commands: Any) -> None:
     add_generator(command)
     command.add_argument("number", metavar="NUMBER", help="digits, and spaces if you like")
     out = Path("number.png")
-    command.add_argument("--out", type=user_path, default=out, help="the PNG to write (number.png)")
+    command.add_argument("--out", type=path, default=out, help="the PNG to write (number.png)")
     command.add_argument("--inverted", action="store_true", help="ink on white paper")
     command.add_argument(
         "--seed", type=int, help="of the handwriting; a new one each time if left out"
@@ -239,8 +247,8 @@ def generate(arguments: argparse.Namespace) -> int:
     from ..systems.presets import load_generator
 
     digits = write(load_generator(arguments.generator), arguments.number, arguments.seed)
-    path = digits.save(arguments.out, strip=True, inverted=arguments.inverted)
-    print(f"see {shown(path)}")
+    saved = digits.save(arguments.out, strip=True, inverted=arguments.inverted)
+    print(f"see {shown(saved)}")
     return 0
 
 
@@ -278,7 +286,7 @@ def check_seed(seed: int) -> None:
 def add_export(commands: Any) -> None:
     command = new_command(commands, "export", export)
     add_generator(command)
-    command.add_argument("--out", type=user_path, required=True, metavar="FOLDER")
+    command.add_argument("--out", type=path, required=True, metavar="FOLDER")
     text = "training digits, with balanced labels (default: 60000)"
     command.add_argument("--count", type=int, default=60_000, help=text)
     command.add_argument(
@@ -317,7 +325,7 @@ def export(arguments: argparse.Namespace) -> int:
 def add_classifier(commands: Any) -> None:
     command = new_command(commands, "classifier", classifier, aliases=["reader"])
     out = Path("runs/classifier.safetensors")
-    command.add_argument("--out", type=user_path, default=out, help=f"where its weights go ({out})")
+    command.add_argument("--out", type=path, default=out, help=f"where its weights go ({out})")
     text = "passes over the 60,000 digits (default: 12)"
     command.add_argument("--epochs", type=int, default=12, help=text)
     command.add_argument("--seed", type=int, default=0, help="of weights and order (default: 0)")

@@ -116,12 +116,23 @@ def parameters_of(content: Any) -> dict[str, str]:
     found = {}
     with contextlib.suppress(SyntaxError):
         for line in ast.parse(source).body:
-            target = line.targets[0] if isinstance(line, ast.Assign) else getattr(line, "target", 0)
-            if isinstance(target, ast.Name):
-                annotation, value = getattr(line, "annotation", None), getattr(line, "value", None)
-                default = type(value.value).__name__ if isinstance(value, ast.Constant) else "None"
-                found[target.id] = ast.unparse(annotation) if annotation else default
-    return {name: "None" if kind == "NoneType" else kind for name, kind in found.items()}
+            if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
+                found[line.targets[0].id] = _type_name(None, line.value)
+            elif isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
+                found[line.target.id] = _type_name(line.annotation, line.value)
+    return found
+
+
+def _type_name(annotation: ast.expr | None, value: ast.expr | None) -> str:
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):  # in quotes
+        return annotation.value
+    if annotation:
+        return ast.unparse(annotation)
+    try:
+        default = ast.literal_eval(value or "None")
+    except ValueError:  # something that is computed
+        default = None
+    return "None" if default is None else type(default).__name__
 
 
 def check(notebook: Path, content: Any, values: Mapping[str, str]) -> dict[str, Any]:
@@ -200,10 +211,11 @@ def sweep(notebook: Path, grid: Mapping[str, Sequence[str]], folder: Path, jobs:
             figures, remark = read_figures(place / "scorecard.json")
             status = ended + remark
             rows.append(values | figures | {"status": status, "folder": place.name})
-            settings = ", ".join(f"{name} = {cell_text(value)}" for name, value in values.items())
+            settings = ", ".join(f"{name} = {cut(value)}" for name, value in values.items())
             tell(f"{settings} - {status}")
     write_csv(folder / "table.csv", rows)
-    lines = [list(rows[0]), *([cell_text(value) for value in row.values()] for row in rows)]
+    table = [row | {name: cut(row[name]) for name in grid} for row in rows]
+    lines = [list(table[0]), *([cell_text(value) for value in row.values()] for row in table)]
     tell(f"\n{format_table(lines)}\nsee {shown(folder / 'table.csv')}")
     return int(any(str(row["status"]).startswith("failed") for row in rows))
 
@@ -256,9 +268,13 @@ def read_figures(path: Path) -> tuple[dict[str, Any], str]:
         return dict.fromkeys(FIGURES), f" ({path.name} cannot be read)"
 
 
+def cut(text: str, most: int = 60) -> str:
+    """A parameter's value as a line shows it."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def cell_text(value: Any) -> str:
     """A value as a table shows it."""
     if value is None:
         return ""
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -193,13 +193,16 @@ def check_labels(labels: Any, lowest: int = 0) -> np.ndarray:
     array = np.atleast_1d(_array(labels, "labels"))
     if array.size == 0:
         array = array.astype(np.int64).reshape(-1)
-    if array.dtype.kind == "f" and (array % 1 == 0).all():  # a table of numbers has made them so
-        array = array.astype(np.int64)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
+    whole = array.dtype.kind in "iu" or (
+        array.dtype.kind == "f"  # a table of numbers has made them so
+        and np.isfinite(array).all()
+        and (array == np.floor(array)).all()
+    )
+    if array.ndim != 1 or not whole:
         raise InvalidInputError(f"labels = {short_repr(labels)}: must be whole numbers, (N,)")
     wrong = array[(array < lowest) | (array > 9)]
     if len(wrong):
-        raise InvalidInputError(f"label {wrong[0]}: must be from {lowest} to 9")
+        raise InvalidInputError(f"label {int(wrong[0])}: must be from {lowest} to 9")
     return array.astype(np.int64)
 
 

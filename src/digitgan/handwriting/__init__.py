@@ -5,6 +5,7 @@ from ..aliases import old_names
 from .inversion import imitate as imitate
 from .inversion import style_directions as style_directions
 from .pictures import prepare as prepare
+from .pictures import prepare_all as prepare_all
 from .sampling import generate as generate
 from .sampling import stream as stream
 from .sampling import walk as walk
