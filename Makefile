@@ -35,7 +35,7 @@ assets: pretrained      ## make the committed notebooks, generators and pictures
 	cp runs/main/progression.gif asset/
 	$(RUN) pytest tests/browser -n 0 --screenshots runs/screenshots && cp runs/screenshots/picker.png runs/screenshots/pad.png asset/
 	$(RUN) digitgan run notebooks/compare.ipynb -p measure True && $(RUN) digitgan run notebooks/compare.ipynb --in-place
-	cp runs/compare/compare.png runs/compare/pipeline.png asset/
+	cp runs/compare/pipeline.png asset/
 	rm -rf runs/recipe && $(RUN) digitgan run notebooks/recipe.ipynb -p measure True -p long True
 	$(RUN) digitgan run notebooks/main.ipynb -p epochs 16 -p seed 0 1 2 --output runs/seeds --jobs 2
 	cp runs/seeds/table.csv asset/results/seeds.csv
