@@ -27,7 +27,7 @@ def test_anything_array_like_is_accepted(images):
     ("images", "labels", "said"),
     [
         (np.zeros((2, 27, 28)), None, "27, 28"),
-        (np.full((1, 28, 28), 0.5), None, "whole numbers"),
+        (np.full((1, 28, 28), 100.5), None, "whole numbers"),
         (np.full((1, 28, 28), -1), None, "whole numbers"),
         (np.full((1, 28, 28), np.nan), None, "whole numbers"),
         (np.zeros((2, 28, 28)), [1], "1 labels for 2 images"),

@@ -37,8 +37,7 @@ from digitgan import (
     load_generator,
     write,
 )
-from digitgan.data.datasets import release
-from digitgan.data.digits import check_labels
+from digitgan.data.digits import check_labels, release
 from digitgan.evaluation.classifier import DigitClassifier, load_classifier
 from digitgan.models import build
 from digitgan.systems import SYSTEMS, system

@@ -29,7 +29,7 @@ from ..evaluation.classifier import SUPPORTED_DATASETS, DigitClassifier, load_cl
 from ..files import shown, user_path
 from ..handwriting.inversion import imitate, style_directions
 from ..handwriting.pictures import prepare
-from ..handwriting.sampling import check_conditional, generate, write
+from ..handwriting.sampling import generate, write
 from ..models import Generator, load_generator
 from ..runs.torch_modes import ordinary_torch
 from ..runs.weights import as_generator
@@ -302,7 +302,7 @@ def drawing_pad(generator: nn.Module | None = None) -> DrawingPad:
     The classifier says what it sees (which one can correct), and a number appears in the same
     handwriting. generator: a trained, conditional one (the shipped one if None).
     """
-    generator = load_generator() if generator is None else check_conditional(generator)
+    generator = load_generator() if generator is None else as_generator(generator)
     return DrawingPad(generator, load_classifier())
 
 
