@@ -254,7 +254,7 @@ def test_a_seven_drawn_with_the_mouse_is_recognised_and_its_handwriting_goes_on(
 def test_as_a_web_page_too_and_without_its_code(jupyter, browser, keep):
     pytest.importorskip("voila", reason="make app: no voila here; it comes with the extra `dev`")
     makefile = (NOTEBOOKS.parent / "Makefile").read_text()
-    (target,) = re.findall(r"^app:.*\n\t\$\(BIN\)/(.*)", makefile, re.M)
+    (target,) = re.findall(r"^app:.*\n\t\$\(RUN\) (.*)", makefile, re.M)
     address = jupyter(*target.replace("notebooks", str(NOTEBOOKS)).split())
     with opened(browser, address, keep) as page:
         draw_a_seven(page)
