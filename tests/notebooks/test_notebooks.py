@@ -22,10 +22,10 @@ PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 SMALL = {
     "main": {"epochs": 1, "images_per_epoch": 640, "samples": 500},
     "compare": {
-        "systems": "fcnn",
+        "systems": "cdcgan,linear",
+        "sweep": True,
         "rates": "5e-4",
-        "budget": 1,
-        "sweep_images_per_epoch": 64,
+        "sweep_images": 64,
         "sweep_epochs": 1,
         "samples": 200,
     },
@@ -57,7 +57,7 @@ assert picker.image.value != before
 print(picker.digits)"""
 PICTURES = {
     "main": 3,
-    "compare": 3,
+    "compare": 2,
     "scorecard": 3,
     "recipe": 1,
     "benchmark": 0,
