@@ -162,6 +162,14 @@ def test_exif_turns_every_way(tmp_path):
         assert (read_picture(tmp_path / "turned.png") == right).all(), orientation
 
 
+@pytest.mark.parametrize("width", [1, 3, 60])
+def test_hairlines_and_broad_brushes_are_read(width, classifier):
+    page = Image.new("L", (800, 600), 235)
+    line = [(250, 100), (520, 100), (330, 520)]
+    ImageDraw.Draw(page).line(line, fill=20, width=width, joint="curve")
+    assert classifier.predict(prepare(page))[0] == 7
+
+
 def test_two_digits_are_never_taken_for_one(test_digits, classifier):
     right, refused, _ = photos.measure(test_digits, CHOSEN, "two digits", classifier)
     assert (right, refused) == (0, len(CHOSEN))

@@ -35,6 +35,9 @@ KEPT_SIDE = 2400  # pixels: a larger picture is reduced to this while it is read
 SEARCH_SIDE = 640  # pixels: digits are looked for in a picture of at most this size
 SMALL_DIGIT = 100  # pixels: a digit smaller than this is cut out again of the larger picture
 LEAST_SIDE = 8  # pixels
+# of the digit's longer side: thinner strokes are blurred, so that they hold together
+HAIRLINE = 0.03
+LEAST_STROKE = 0.05  # of the digit's longer side: thinner strokes are broadened to it
 ORIENTATION = 0x0112  # EXIF's number of the tag that says how the camera was held
 
 
@@ -701,9 +704,11 @@ def _search(pixels: np.ndarray) -> Any:
         return {"groups": []}
     inverted, groups = chosen
     thickness = max(g["thickness"] for g in groups) * factor
+    hairline = all(g["thickness"] < HAIRLINE * g["side"] for g in groups)
     # the second window for where a narrow shadow was taken for ink
     for narrow in (2 * thickness + 9, 1.3 * thickness + 7):
-        found = _search_polarity(255 - pixels if inverted else pixels, int(narrow) | 1)
+        ink = 255 - pixels if inverted else pixels
+        found = _search_polarity(ink, int(narrow) | 1, 2.0 if hairline else 0.8)
         if found["groups"]:
             break
     return found | {"inverted": inverted}
@@ -738,11 +743,11 @@ def _contains(outer: Any, inner: Any) -> bool:
     return all(a.start <= b.start and b.stop <= a.stop for a, b in zip(outer, inner, strict=True))
 
 
-def _search_polarity(pixels: np.ndarray, window: int) -> Any:
+def _search_polarity(pixels: np.ndarray, window: int, blur: float = 0.8) -> Any:
     """Groups of dark ink on pixels (C, H, W), contrast without ruling, noise, and labels of the
     pieces."""
     if max(pixels.shape[1:]) > 200:
-        pixels = ndimage.gaussian_filter(pixels, (0, 0.8, 0.8))
+        pixels = ndimage.gaussian_filter(pixels, (0, blur, blur))
     contrast, step, noise, brightness = ink_contrast(pixels, window)
     contrast = remove_ruling(contrast, _threshold(noise))
     groups, labels = find_groups(contrast, step, noise)
@@ -765,16 +770,19 @@ def _find_digits(pixels: np.ndarray, name: str) -> list[np.ndarray]:
     found = _search(small)
     groups = found["groups"]
     if not groups:
-        raise InvalidInputError(f"{name}: must have a digit in ink on it, none found")
+        raise InvalidInputError(
+            f"{name}: must have a digit in ink on it, clear of the rim; none found"
+        )
     if len(groups) > MOST_DIGITS:
         raise InvalidInputError(
             f"{name}: {len(groups)} pieces of ink found, must be {MOST_DIGITS} digits at most"
         )
     for group in groups:
-        if group["width"] > 1.6 * group["height"] > 5.6 * group["thickness"]:
+        wide = group["width"] / group["height"]  # a slanted 1 is wide as well, but no more than 3
+        if wide > 3 or (wide > 1.6 and group["height"] > 3.5 * group["thickness"]):
             size = f"{round(group['width'] * factor)}x{round(group['height'] * factor)}"
             raise InvalidInputError(
-                f"{name}: ink of {size} pixels is too wide for one digit; digits must not touch"
+                f"{name}: ink of {size} pixels is too wide for one digit (do several touch?)"
             )
     return [_cut(*_enlarge(pixels, factor, found, group)) for group in _reading_order(groups)]
 
@@ -839,6 +847,9 @@ def _cut(found: Any, group: Any) -> Any:
     level = np.quantile(contrast[np.isin(labels, group["numbers"])], 0.75)
     low = min(3 * noise, 0.25 * level)
     ink = np.clip((contrast - low) / (0.9 * level - low), 0, 1) * mask
+    missing = LEAST_STROKE * group["side"] - group["thickness"]
+    if missing >= 1:  # scaled down, a hairline would vanish
+        ink = ndimage.maximum_filter(ink, round(missing) + 1)
     rows, columns = np.flatnonzero(ink.max(1) > 0.3), np.flatnonzero(ink.max(0) > 0.3)
     return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
