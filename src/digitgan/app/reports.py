@@ -19,7 +19,7 @@ from IPython.display import Markdown
 
 from ..data.tables import markdown_table, read_csv
 from ..errors import DigitganError, InvalidInputError
-from ..files import PROJECT, atomic_write
+from ..files import PROJECT, atomic_write, user_path
 from ..hyperparameters import Hyperparameters
 from ..runs.processes import native_bf16
 
@@ -29,7 +29,7 @@ def project_path(path: str | Path) -> Path:
 
     Notebooks start in `notebooks/`, papermill in its caller's folder: neither is where files go.
     """
-    return PROJECT / Path(path).expanduser()
+    return user_path(PROJECT / Path(path).expanduser())
 
 
 def machine() -> str:
