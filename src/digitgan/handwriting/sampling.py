@@ -54,7 +54,8 @@ def check_latents(generator: Generator, z: Any, count: int) -> Tensor:
 def stream(generator: nn.Module, count: int, seed: int | None = None) -> Iterator[Digits]:
     """`count` digits with labels 0, 1, ..., 9, 0, 1, ..., in batches, one at a time in memory."""
     network, source = as_generator(generator), random_source(seed)
-    for start in range(0, whole_number("count", count), SAMPLE_BATCH):
+    count = whole_number("count", count)
+    for start in range(0, count, SAMPLE_BATCH):
         labels = np.arange(start, min(start + SAMPLE_BATCH, count)) % 10
         with ordinary_torch():
             z = network.draw_latents(len(labels), source)
