@@ -39,13 +39,13 @@ Trainer(Hyperparameters.from_text({text!r}), {folder!r}).train()
 
 @pytest.fixture(scope="module")
 def start():
-    """start(folder) trains `SMALL` there in a process of its own. It has torch loaded already, so
-    that a kill strikes training and not its imports."""
+    """start(folder) trains `SMALL`, or others, there in a process of its own. It has torch loaded
+    already, so that a kill strikes training and not its imports."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["digitgan.trainer", "torch.utils.tensorboard"])
 
-    def start(folder):
-        code = TRAIN.format(text=SMALL.to_json(), folder=str(folder))
+    def start(folder, hyperparameters=SMALL):
+        code = TRAIN.format(text=hyperparameters.to_json(), folder=str(folder))
         child = context.Process(target=exec, args=(code,))
         child.start()
         return child
@@ -56,9 +56,9 @@ def start():
 @pytest.fixture(scope="module")
 def unbroken(start, tmp_path_factory):
     """What a run leaves that was never stopped, and the seconds it took."""
-    for attempt in "warm", "timed":
-        folder, begin = tmp_path_factory.mktemp(attempt), time.monotonic()
-        start(folder).join()
+    start(tmp_path_factory.mktemp("warm"), SMALL.replace(epochs=1)).join()
+    folder, begin = tmp_path_factory.mktemp("unbroken"), time.monotonic()
+    start(folder).join()
     return contents(folder), time.monotonic() - begin
 
 
@@ -143,11 +143,10 @@ def small_disk(tmp_path):
 
 
 def test_a_full_disk_is_told_and_training_goes_on_when_there_is_room(
-    small_disk, tmp_path, table, torture
+    small_disk, unbroken, table, torture
 ):
     tries = 10 if torture else 2
-    Trainer(SMALL, tmp_path / "unbroken").train()
-    expected = contents(tmp_path / "unbroken")
+    expected, _ = unbroken
     for i in range(tries):
         filler, folder = small_disk / "filler", small_disk / "run"
 
