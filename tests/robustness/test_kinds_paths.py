@@ -113,8 +113,10 @@ def run(command, **options):
 
 
 @pytest.fixture
-def project(tmp_path):
+def project(tmp_path, monkeypatch):
     """The Makefile beside a source, with a `.venv` whose Python is this one."""
+    for name in ("MAKEFLAGS", "MAKELEVEL"):  # of the `make test` that may run these tests
+        monkeypatch.delenv(name, raising=False)
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "src").symlink_to(ROOT / "src")
@@ -134,7 +136,7 @@ def test_make_uses_the_source_of_its_own_folder_and_no_script_of_the_environment
     assert used == {".venv/bin/python"}  # scripts have the old folder's path in their first line
     (project / "Makefile").write_text(
         (project / "Makefile").read_text()
-        + "\nwhere: .venv/ready\n\t@$(RUN) inspect digitgan.files | head -1\n"
+        + "\nwhere: .venv/ready\n\t@$(RUN) inspect digitgan.files >/dev/null\n"
         + "\t@$(BIN)/python -c 'import digitgan; print(digitgan.__file__)'\n"
     )
     (project.parent / "moved").mkdir()
