@@ -3,7 +3,6 @@
 import contextlib
 import secrets
 import shutil
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,27 +62,42 @@ class FolderLock:
     def _acquire(self) -> BaseFileLock:
         """The lock of the system, or where there is none one that is a file."""
         lock: BaseFileLock = FileLock(self.folder / ".lock", timeout=0)
-        try:
-            self._try(lock)
-        except (NotImplementedError, OSError) as error:
-            if isinstance(error, OSError) and error.errno not in UNSUPPORTED:
-                raise
+        if not has_locks(self.folder / ".lock"):
             lock = SoftFileLock(self.folder / ".lock.held", timeout=0)
-            self._try(lock)
+        self._try(lock)
         return lock
 
     def _try(self, lock: BaseFileLock) -> None:
         told = f"{self.folder}: another process trains in it"
         hint = "wait for its end, or choose another run_dir"
         try:
-            with warnings.catch_warnings():  # newer versions take a file by themselves, and warn
-                warnings.simplefilter("ignore")
-                lock.acquire()
+            lock.acquire()
         except Timeout:
             if isinstance(lock, SoftFileLock):
                 told += ", or was killed there"
                 hint += f", or delete {lock.lock_file} if none runs"
             raise RunFolderError(f"{told}; {hint}") from None
+
+
+def has_locks(path: Path) -> bool:
+    """Whether a file's system has locks. The file is made where it is missing.
+
+    Asked here and not of filelock, whose versions differ in what they do without locks.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows: always
+        return True
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:  # another process holds it: there are locks
+            return True
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
+            return False
+    return True
 
 
 def check_room(folder: Path) -> None:
