@@ -231,7 +231,7 @@ def test_several_values_run_every_combination_and_go_on_where_they_were(cli, tmp
     sweep = ("run", "n.ipynb", "-p", "a", 2, 3, "-p", "b", "x", "y", "--output", "s")
     code, out, _ = cli(*sweep)
     assert code == 1 and Path("log.txt").read_text().split() == ["2x", "2y", "3x", "3y"]
-    failed = "failed: digitgan: n.ipynb: AssertionError"
+    failed = "failed: n.ipynb: AssertionError"
     assert out.count(failed) == 4  # told at once, and in the table
     rows = list(csv.DictReader(Path("s/table.csv").read_text().splitlines()))
     columns = "a", "b", "frechet_distance", "recall"

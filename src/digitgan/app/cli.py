@@ -191,7 +191,9 @@ def add_run(commands: Any) -> None:
     add("-p", "--parameter", help=text, action="append", nargs="+", metavar=words, default=[])
     text = "where it goes, a folder for several; below runs/ if left out"
     add("--output", type=path, help=text)
-    add("--jobs", type=int, default=1, help="how many to run at a time (default: 1)")
+    add("--jobs", type=int, help="how many of several to run at a time (default: 1)")
+    text = "address of a Dask cluster that runs several, as in tcp://127.0.0.1:8786"
+    add("--scheduler", metavar="ADDRESS", help=text)
     add("--in-place", action="store_true", help="write it back to NOTEBOOK, without widget state")
 
 
@@ -202,22 +204,27 @@ def run(arguments: argparse.Namespace) -> int:
     own, and end in one table. What is done already is not run again; what fails does not stop the
     rest.
     """
-    from .notebooks import execute, sweep
-
-    notebook, jobs = arguments.notebook, arguments.jobs
+    notebook, jobs, scheduler = arguments.notebook, arguments.jobs, arguments.scheduler
     grid = {words[0]: tuple(words[1:]) for words in arguments.parameter if len(words) > 1}
     if len(grid) < len(arguments.parameter):
         raise InvalidInputError(
             "-p: must be a name and its values, each name once, as in -p epochs 3"
         )
     if all(len(values) == 1 for values in grid.values()):
+        from .notebooks import execute
+
         single = {name: value for name, (value,) in grid.items()}
         return execute(notebook, single, arguments.output, arguments.in_place)
-    if arguments.in_place or jobs < 1:
-        told = f"--jobs {jobs}, --in-place {arguments.in_place}"
-        raise InvalidInputError(f"{told}: several values go to folders, 1 or more at a time")
+    if arguments.in_place or (jobs is not None and (jobs < 1 or scheduler)):
+        told = f"--jobs {jobs}, --scheduler {scheduler}, --in-place {arguments.in_place}"
+        rule = (
+            "several values go to folders, 1 or more at a time, here or on a scheduler's machines"
+        )
+        raise InvalidInputError(f"{told}: {rule}")
+    from .sweeps import sweep
+
     output = arguments.output or Path("runs") / f"{notebook.stem}-sweep"
-    return sweep(notebook, grid, output, jobs)
+    return sweep(notebook, grid, output, jobs or 1, scheduler)
 
 
 # ---- with a trained generator ----

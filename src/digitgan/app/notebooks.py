@@ -1,17 +1,11 @@
-"""Notebooks run headlessly: one, or one for each combination of parameters."""
+"""A notebook run headlessly, with parameters that are checked first."""
 
 import ast
 import contextlib
-import dataclasses
-import itertools
-import json
 import logging
-import os
-import subprocess
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +16,24 @@ from IPython.core.inputtransformer2 import TransformerManager
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
-from ..data.tables import format_table, write_csv
-from ..data.text import convert, legible_names
-from ..errors import InvalidInputError, print_error
+from ..data.text import convert
+from ..errors import DigitganError, InvalidInputError, print_error
 from ..files import atomic_write, shown, user_path
 from ..streams import SafeStream, tell
 
 INVALID = nbformat.ValidationError
 KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
-# what a sweep's table shows of each scorecard
-FIGURES = "label_accuracy", "frechet_distance", "precision", "recall", "classes", "evenness"
+
+
+class NotebookError(DigitganError):
+    """A notebook that did not come to its end; `exit_code` is 2 where its input was at fault."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message, exit_code)
+        self.exit_code = exit_code
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class ThisPython(AsyncKernelManager):
@@ -40,7 +42,7 @@ class ThisPython(AsyncKernelManager):
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        return KernelSpec(**get_kernel_dict())
+        return KernelSpec(**get_kernel_dict(["--log-level=CRITICAL"]))
 
 
 def execute(
@@ -51,6 +53,24 @@ def execute(
     notebook, content = user_path(notebook), read_notebook(notebook)
     parameters = check(notebook, content, values)
     output = user_path(output or Path("runs") / notebook.stem / notebook.name)
+    try:
+        run_kernel(notebook, content, parameters, output, SafeStream(sys.stderr).isatty())
+    except NotebookError as error:
+        return print_error(error, error.exit_code)
+    if in_place:
+        atomic_write(notebook, nbformat.writes(tidy(nbformat.read(output, 4))).encode())
+    tell(f"see {shown(notebook if in_place else output)}")
+    return 0
+
+
+def run_kernel(
+    notebook: Path, content: Any, parameters: dict[str, Any], output: Path, progress: bool = False
+) -> None:
+    """Execute what `read_notebook` gave, in a kernel of its own that works in the current folder.
+
+    What was executed is written to `output`, also where it failed. progress: show a bar. Raises
+    `NotebookError`.
+    """
     output.parent.mkdir(parents=True, exist_ok=True)
     logging.getLogger("papermill").setLevel(logging.ERROR)  # names are checked already
     try:
@@ -60,23 +80,19 @@ def execute(
             parameters,
             kernel_name="python3",
             language="python",
-            cwd=".",
             start_timeout=300,
-            progress_bar=SafeStream(sys.stderr).isatty(),
+            progress_bar=progress,
             kernel_manager_class=ThisPython,
         )
     except papermill.PapermillExecutionError as error:
         code = 2 if error.ename == InvalidInputError.__name__ else 1
         place = f"(cell {error.exec_count}; see {shown(output)})"
-        return print_error(f"{shown(notebook)}: {error.ename}: {error.evalue} {place}", code)
+        told = f"{shown(notebook)}: {error.ename}: {error.evalue} {place}"
+        raise NotebookError(told, code) from None
     except RuntimeError as error:  # of nbclient, where there is no kernel any more
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         told = f"its kernel ended ({reason.rstrip('.')}; without memory, the system ends it)"
-        return print_error(f"{shown(notebook)}: {told}; see {shown(output)}", 2)
-    if in_place:
-        atomic_write(notebook, nbformat.writes(tidy(nbformat.read(output, 4))).encode())
-    tell(f"see {shown(notebook if in_place else output)}")
-    return 0
+        raise NotebookError(f"{shown(notebook)}: {told}; see {shown(output)}", 2) from None
 
 
 def read_notebook(path: Path) -> Any:
@@ -167,114 +183,3 @@ def tidy(notebook: Any) -> Any:
         if "outputs" in cell:
             cell.outputs = shown
     return notebook
-
-
-@dataclasses.dataclass
-class Combination:
-    """One run of a sweep: its values by name, as text and as the notebook has them, and its
-    folder."""
-
-    values: dict[str, str]
-    parameters: dict[str, Any]
-    place: Path
-
-
-def sweep(notebook: Path, grid: Mapping[str, Sequence[str]], folder: Path, jobs: int = 1) -> int:
-    """Execute a notebook for every combination of `grid` (name -> texts), `jobs` at a time.
-
-    Each runs in a process of its own, into `folder`/<combination>/, its `run_dir` parameter with
-    it. An executed notebook there means that it is done. What fails does not stop the others.
-    `table.csv` in the folder and the printed table gather the scorecards. Returns the exit code.
-    """
-    notebook, folder = user_path(notebook), user_path(folder)
-    content = read_notebook(notebook)
-    if "run_dir" in grid:
-        raise InvalidInputError("-p run_dir: each combination has a folder of its own in --output")
-    grid = {name: tuple(dict.fromkeys(texts)) for name, texts in grid.items()}  # each value once
-    products = [dict(zip(grid, texts, strict=True)) for texts in itertools.product(*grid.values())]
-    combinations = [
-        Combination(values, check(notebook, content, values), folder / name)
-        for values, name in zip(products, legible_names(products), strict=True)
-    ]
-    threads = str(max(1, (os.cpu_count() or 1) // jobs))
-
-    def run(combination: Combination) -> str:
-        try:
-            return run_one(notebook, content, combination, threads)
-        except Exception as error:  # whatever it is, the others go on
-            return f"failed: {' '.join(str(error).split()) or type(error).__name__}"
-
-    rows = []
-    with ThreadPoolExecutor(jobs) as pool:
-        for combination, ended in zip(combinations, pool.map(run, combinations), strict=True):
-            values, place = combination.values, combination.place
-            figures, remark = read_figures(place / "scorecard.json")
-            status = ended + remark
-            rows.append(values | figures | {"status": status, "folder": place.name})
-            settings = ", ".join(f"{name} = {cut(value)}" for name, value in values.items())
-            tell(f"{settings} - {status}")
-    write_csv(folder / "table.csv", rows)
-    table = [row | {name: cut(row[name]) for name in grid} for row in rows]
-    lines = [list(table[0]), *([cell_text(value) for value in row.values()] for row in table)]
-    tell(f"\n{format_table(lines)}\nsee {shown(folder / 'table.csv')}")
-    return int(any(str(row["status"]).startswith("failed") for row in rows))
-
-
-def run_one(notebook: Path, content: Any, combination: Combination, threads: str) -> str:
-    """Execute a notebook for one combination, in a process of its own; returns how it ended."""
-    place = combination.place
-    done, partial = place / notebook.name, place / f"unfinished-{notebook.name}"
-    if done.is_file():
-        if holds(done, content, combination.parameters):
-            return "done before"
-        hint = "delete it, or choose another --output"
-        return f"failed: {done} is of other cells or parameters; {hint}"
-    given = dict(combination.values)
-    if "run_dir" in parameters_of(content):
-        given["run_dir"] = str(place)
-    options = [word for name, value in given.items() for word in ("-p", name, value)]
-    command = [sys.executable, "-m", "digitgan", "run", str(notebook), *options]
-    command += ["--output", str(partial)]
-    environment = os.environ | {"OMP_NUM_THREADS": threads}
-    ended = subprocess.run(
-        command, env=environment, capture_output=True, text=True, errors="replace", check=False
-    )
-    if ended.returncode:
-        return "failed: " + (ended.stderr.strip().splitlines() or ["no message"])[-1]
-    partial.replace(done)
-    return "done"
-
-
-def holds(done: Path, content: Any, parameters: Mapping[str, Any]) -> bool:
-    """Whether an executed notebook has the cells of this one and was run with these parameters."""
-    executed = read_notebook(done)
-    own = [cell.source for cell in content.cells if cell.cell_type == "code"]
-    its = [
-        cell.source
-        for cell in executed.cells
-        if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])
-    ]
-    used = executed.metadata.get("papermill", {}).get("parameters", parameters)
-    return own == its and all(used.get(name) == value for name, value in parameters.items())
-
-
-def read_figures(path: Path) -> tuple[dict[str, Any], str]:
-    """What a sweep's table shows of a scorecard, if there is one, and a remark where it is no
-    scorecard."""
-    try:
-        card = json.loads(path.read_text()) if path.is_file() else {}
-        return {name: card.get(name) for name in FIGURES}, ""
-    except (OSError, ValueError, AttributeError):
-        return dict.fromkeys(FIGURES), f" ({path.name} cannot be read)"
-
-
-def cut(text: str, most: int = 60) -> str:
-    """A parameter's value as a line shows it."""
-    return text if len(text) <= most else f"{text[: most - 3]}..."
-
-
-def cell_text(value: Any) -> str:
-    """A value as a table shows it."""
-    if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
