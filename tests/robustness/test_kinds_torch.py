@@ -244,7 +244,10 @@ def plain_results(tmp_path_factory):
 def test_torchs_global_modes_change_no_result(mode, plain_results, tmp_path):
     with MODES[mode]():
         found = results(tmp_path / "run")
-    assert found == plain_results
+    # of least squares and a decomposition, whose last bits depend on where its input lies in memory
+    directions, plain = found.pop("directions"), plain_results["directions"]
+    np.testing.assert_allclose(directions, plain, atol=1e-5)
+    assert found == {name: value for name, value in plain_results.items() if name != "directions"}
 
 
 def test_a_generator_made_in_inference_mode_can_be_imitated_and_trained(some, tmp_path):
