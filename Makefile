@@ -6,6 +6,8 @@ export PYTHONPATH := $(CURDIR)/src$(if $(PYTHONPATH),:$(PYTHONPATH))
 # A .venv whose Python is gone, or another one than it was made with, is made again.
 WORKS := $(shell $(BIN)/python -c 'import pip, filelock' 2>/dev/null && echo yes)
 
+# TORCH_INDEX: where to take PyTorch from, if not from where pip takes the rest (not tried)
+
 help:      ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
 run: .venv/ready      ## train on MNIST: runs notebooks/main.ipynb into runs/main/
@@ -50,6 +52,7 @@ clean:      ## forget the environment; runs/ stays
 .venv/ready: pyproject.toml $(if $(WORKS),,again)
 	@echo 'Installing into .venv: torch is large, this takes some minutes.'
 	$(PYTHON) -m venv $(if $(WORKS),,--clear) .venv
+	$(if $(TORCH_INDEX),$(RUN) pip install torch torchvision --index-url $(TORCH_INDEX))
 	$(RUN) pip install --editable '.[dev]'
 	@touch $@
 

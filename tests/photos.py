@@ -352,7 +352,7 @@ def main():
     write_csv(given.out, rows)
 
 
-BEFORE = "before: right", "before: refused", "before: silently wrong"
+BEFORE = tuple(f"before (of 20): {outcome}" for outcome in ("right", "refused", "silently wrong"))
 
 if __name__ == "__main__":
     main()

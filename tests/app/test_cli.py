@@ -247,6 +247,19 @@ def test_several_values_run_every_combination_and_go_on_where_they_were(cli, tmp
     assert code == 2 and "a = three: must be of type int" in err
 
 
+@pytest.mark.parametrize("missing", ["papermill", "distributed"])
+def test_without_the_notebooks_packages_a_line_says_what_to_install(missing, cli, monkeypatch):
+    write_notebook("n.ipynb", "a: int = 1")
+    for module in [name for name in sys.modules if name.split(".")[0] == missing]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, missing, None)  # as if it were not installed
+    for module in ("notebooks", "sweeps"):
+        monkeypatch.delitem(sys.modules, f"digitgan.app.{module}", raising=False)
+    code, out, err = cli("run", "n.ipynb", "-p", "a", 1, 2)
+    assert code == 2 and out == "" and len(err.splitlines()) == 1
+    assert f"{missing} is not installed: pip install 'digitgan[notebooks]'" in err
+
+
 def test_export_is_an_mnist_that_torchvision_reads(cli, tmp_path):
     assert cli("export", "--out", "synthetic", "--count", 1030, "--test-count", 20)[0] == 0
     for train, count in ((True, 1030), (False, 20)):

@@ -1,11 +1,13 @@
 """What the notebooks share: paths, tables, source code, and runs in processes of their own."""
 
 import csv
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from digitgan import DigitganError, Hyperparameters, InvalidInputError
-from digitgan.app import results
+from digitgan.app import reports, results
 from digitgan.app.reports import (
     begun,
     machine,
@@ -13,6 +15,7 @@ from digitgan.app.reports import (
     run_python,
     source,
     table,
+    time_estimate,
     train_run,
     train_speed,
     train_within,
@@ -95,3 +98,14 @@ def test_the_page_follows_notebooks_and_faults(tmp_path, monkeypatch):
     assert "| disk full | 10 | one line | 0 |" in page
     titles = [line for line in page.splitlines() if line.startswith("## ")]
     assert titles[0] == "## How good are the digits?" and len(titles) >= 7
+
+
+def test_the_estimate_is_of_all_steps_and_leaves_no_trace(train_digits, monkeypatch):
+    clock = iter([0.0, 3.2])  # seconds, before and after 16 steps
+    monkeypatch.setattr(reports, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    hyperparameters = Hyperparameters(epochs=2, images_per_epoch=640, penalty_interval=16)
+    before = torch.random.get_rng_state()
+    text = time_estimate(hyperparameters, train_digits).data
+    assert "about **4 seconds** on this machine: 20 steps of 200 ms" in text
+    assert (torch.random.get_rng_state() == before).all()
+    assert not (reports.PROJECT / "runs" / "never-written").exists()

@@ -29,6 +29,11 @@ def main() -> NoReturn:
         sys.exit(code)
     except DigitganError as error:
         sys.exit(print_error(error, error.exit_code))
+    except ModuleNotFoundError as error:
+        if (error.name or "digitgan").startswith("digitgan"):
+            raise
+        hint = "pip install 'digitgan[notebooks]' installs what notebooks need"
+        sys.exit(print_error(f"{error.name} is not installed: {hint}", 2))
     except BrokenPipeError:  # `| head` has seen enough
         drop_stdout()
         sys.exit(0)

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from typing import Any
 import torch
 from IPython.display import Markdown
 
+from ..data.digits import Digits
 from ..data.tables import markdown_table, read_csv
 from ..errors import DigitganError, InvalidInputError
 from ..files import PROJECT, atomic_write, user_path
 from ..hyperparameters import Hyperparameters
 from ..runs.processes import native_bf16
+from ..systems.presets import Trainer
 
 
 def project_path(path: str | Path) -> Path:
@@ -62,6 +65,31 @@ def source(*functions: Any) -> Markdown:
 def parameter_count(network: Any) -> int:
     """How many weights a network has."""
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+def time_estimate(hyperparameters: Hyperparameters, digits: Digits) -> Markdown:
+    """How long a run will take on this machine, from the time of its first steps.
+
+    digits: of the training set, at least a batch. A trainer of its own takes twice
+    `penalty_interval` steps: the first half warms up, the second is measured, one penalty in it.
+    """
+    trainer = Trainer(hyperparameters, PROJECT / "runs" / "never-written")
+    turn, size = hyperparameters.penalty_interval, trainer.batch_size
+    pixels = torch.from_numpy(digits.images[:size]).to(trainer.device)  # (B, 28, 28)
+    y = torch.from_numpy(digits.labels[:size]).to(trainer.device)  # (B,)
+    with torch.random.fork_rng():
+        for step in range(2 * turn):
+            if step == turn:
+                start = time.perf_counter()
+            metrics = trainer.train_step(pixels, y)
+        metrics["discriminator_loss"].item()  # a GPU has finished now
+    seconds = (time.perf_counter() - start) / turn
+    total = seconds * trainer.total_steps
+    length = f"{total / 60:.0f} minutes" if total > 90 else f"{total:.0f} seconds"
+    steps = f"{trainer.total_steps:,} steps of {1000 * seconds:.0f} ms"
+    return Markdown(
+        f"Training will take about **{length}** on this machine: {steps} ({machine()})."
+    )
 
 
 # ---- runs in processes of their own ----
