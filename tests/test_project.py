@@ -204,7 +204,8 @@ def test_the_core_names_no_older_system():
 
 def test_environment_and_pyproject_agree():
     tomllib = pytest.importorskip("tomllib")  # Python 3.11
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    listed = project["dependencies"] + project["optional-dependencies"]["notebooks"]
     text = (ROOT / "environment.yml").read_text()
     other = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
     found = re.findall(r"^  - ([a-z-]+)(>=[\d.]+)$", text, re.M)
