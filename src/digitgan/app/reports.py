@@ -38,7 +38,7 @@ def project_path(path: str | Path) -> Path:
 def machine() -> str:
     """This machine in a few words: cores, vector instructions, whether bfloat16 is native."""
     cores, instructions = os.cpu_count(), torch.backends.cpu.get_cpu_capability()
-    known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # of torch 2.10 or newer
+    known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.10 or newer
     units = " and AMX" if known.get("amx_bf16") else ""
     native = "native" if native_bf16(torch.device("cpu")) else "not native"
     return f"{cores} cores, {instructions}{units}, bfloat16 {native}"
