@@ -59,7 +59,7 @@ def sweep(
         for values, name in zip(products, legible_names(products), strict=True)
     ]
     with cluster(min(jobs, len(combinations)), scheduler) as client:
-        rows = run_all(client, notebook, content, combinations)
+        rows = run_all(client, notebook, combinations)
     write_csv(folder / "table.csv", rows)
     table = [row | {name: cut(row[name]) for name in grid} for row in rows]
     lines = [list(table[0]), *([cell_text(value) for value in row.values()] for row in table)]
@@ -98,14 +98,13 @@ def cluster(jobs: int, scheduler: str | None) -> Iterator[Client]:
 
 
 def run_all(
-    client: Client, notebook: Path, content: Any, combinations: Sequence[Combination]
+    client: Client, notebook: Path, combinations: Sequence[Combination]
 ) -> list[dict[str, Any]]:
     """The rows of the table, in the order of the combinations; a line is told as each ends."""
     futures = client.map(
         run_one,
         combinations,
         notebook=notebook,
-        content=content,
         working_dir=Path.cwd(),
         pure=False,
     )
@@ -124,23 +123,24 @@ def run_all(
     return rows
 
 
-def run_one(combination: Combination, notebook: Path, content: Any, working_dir: Path) -> str:
+def run_one(combination: Combination, notebook: Path, working_dir: Path) -> str:
     """Execute a notebook for one combination, in a kernel of its own; returns how it ended.
 
     The kernel ends with the process that runs this, so that another one can begin again.
     """
     try:
         os.chdir(working_dir)
-        return execute_or_find(combination, notebook, content)
+        return execute_or_find(combination, notebook)
     except Exception as error:  # whatever it is, the others go on
         return f"failed: {' '.join(str(error).split()) or type(error).__name__}"
 
 
-def execute_or_find(combination: Combination, notebook: Path, content: Any) -> str:
+def execute_or_find(combination: Combination, notebook: Path) -> str:
     """`done before` where the executed notebook is there, else `done` when it is.
 
     Raises `NotebookError`, OSError, or `InvalidInputError` where another notebook is there.
     """
+    content = read_notebook(notebook)
     place, parameters = combination.place, dict(combination.parameters)
     done, partial = place / notebook.name, place / f"unfinished-{notebook.name}"
     if done.is_file():
