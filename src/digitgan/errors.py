@@ -38,12 +38,17 @@ class ProcessLostError(DigitganError):
 def short_repr(value: object) -> str:
     """Any value as one short line, for a message."""
     try:
-        return " ".join(reprlib.repr(value).split())
+        return one_line(reprlib.repr(value))
     except ValueError:  # Python writes no integer of more than 4,300 digits
         return "a number of thousands of digits"
 
 
+def one_line(text: object) -> str:
+    """Any text, an error's say, as one line."""
+    return " ".join(str(text).split())
+
+
 def print_error(error: object, code: int) -> int:
     """Tell the user in one line what is wrong; returns the exit code."""
-    tell(f"digitgan: {' '.join(str(error).split())}", error=True)
+    tell(f"digitgan: {one_line(error)}", error=True)
     return code

@@ -29,11 +29,8 @@ class NotebookError(DigitganError):
     """A notebook that did not come to its end; `exit_code` is 2 where its input was at fault."""
 
     def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message, exit_code)
+        super().__init__(message)
         self.exit_code = exit_code
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class ThisPython(AsyncKernelManager):

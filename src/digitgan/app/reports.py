@@ -23,7 +23,7 @@ from ..data.tables import markdown_table, read_csv
 from ..errors import DigitganError, InvalidInputError
 from ..files import PROJECT, atomic_write, user_path
 from ..hyperparameters import Hyperparameters
-from ..runs.processes import native_bf16
+from ..runs.processes import cpu_capabilities, native_bf16
 from ..systems.presets import Trainer
 
 
@@ -38,8 +38,7 @@ def project_path(path: str | Path) -> Path:
 def machine() -> str:
     """This machine in a few words: cores, vector instructions, whether bfloat16 is native."""
     cores, instructions = os.cpu_count(), torch.backends.cpu.get_cpu_capability()
-    known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.10 or newer
-    units = " and AMX" if known.get("amx_bf16") else ""
+    units = " and AMX" if cpu_capabilities().get("amx_bf16") else ""
     native = "native" if native_bf16(torch.device("cpu")) else "not native"
     return f"{cores} cores, {instructions}{units}, bfloat16 {native}"
 
@@ -78,9 +77,10 @@ def time_estimate(hyperparameters: Hyperparameters, digits: Digits) -> Markdown:
     pixels = torch.from_numpy(digits.images[:size]).to(trainer.device)  # (B, 28, 28)
     y = torch.from_numpy(digits.labels[:size]).to(trainer.device)  # (B,)
     with torch.random.fork_rng():
-        for step in range(2 * turn):
-            if step == turn:
-                start = time.perf_counter()
+        for _ in range(turn):
+            trainer.train_step(pixels, y)
+        start = time.perf_counter()
+        for _ in range(turn):
             metrics = trainer.train_step(pixels, y)
         metrics["discriminator_loss"].item()  # a GPU has finished now
     seconds = (time.perf_counter() - start) / turn

@@ -14,7 +14,7 @@ from distributed import Client, LocalCluster, as_completed
 
 from ..data.tables import format_table, write_csv
 from ..data.text import legible_names
-from ..errors import InvalidInputError
+from ..errors import InvalidInputError, one_line
 from ..files import shown, user_path
 from ..streams import tell
 from .notebooks import check, parameters_of, read_notebook, run_kernel
@@ -108,13 +108,13 @@ def run_all(
         working_dir=Path.cwd(),
         pure=False,
     )
-    place_of = {future.key: number for number, future in enumerate(futures)}
+    number_of = {future.key: number for number, future in enumerate(futures)}
     rows: list[dict[str, Any]] = [{}] * len(combinations)
     for done, future in enumerate(as_completed(futures), 1):
-        number = place_of[future.key]
+        number = number_of[future.key]
         values, place = combinations[number].values, combinations[number].place
         failed = future.exception()  # of Dask itself: a worker that ends again and again, say
-        ended = f"failed: {' '.join(str(failed).split())}" if failed else future.result()
+        ended = failure(failed) if failed else future.result()
         figures, remark = read_figures(place / "scorecard.json")
         status = ended + remark
         rows[number] = values | figures | {"status": status, "folder": place.name}
@@ -132,7 +132,12 @@ def run_one(combination: Combination, notebook: Path, working_dir: Path) -> str:
         os.chdir(working_dir)
         return execute_or_find(combination, notebook)
     except Exception as error:  # whatever it is, the others go on
-        return f"failed: {' '.join(str(error).split()) or type(error).__name__}"
+        return failure(error)
+
+
+def failure(error: BaseException) -> str:
+    """The status of a combination that failed."""
+    return f"failed: {one_line(error) or type(error).__name__}"
 
 
 def execute_or_find(combination: Combination, notebook: Path) -> str:

@@ -28,7 +28,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from ..data.digits import Digits
-from ..errors import InvalidInputError, short_repr
+from ..errors import InvalidInputError, one_line, short_repr
 
 MOST_PIXELS = 250_000_000  # of a picture: the largest telephones take 200 million
 KEPT_SIDE = 2400  # pixels: a larger picture is reduced to this while it is read
@@ -118,7 +118,7 @@ def short_name(picture: Any) -> str:
     if isinstance(picture, Digits):
         what = f"of {len(picture)} Digits"
     elif isinstance(picture, str | os.PathLike):
-        path = " ".join(os.fsdecode(picture).split())
+        path = one_line(os.fsdecode(picture))
         what = path if len(path) < 200 else short_repr(path)
     elif isinstance(picture, Image.Image):
         what = f"of {picture.width}x{picture.height} pixels"
@@ -182,7 +182,7 @@ def _open_image(source: Any, name: str) -> Iterator[Image.Image]:
                 f"{name}: a HEIC or AVIF file that Pillow cannot read here; save it as JPEG or "
                 "PNG, or install and register pillow-heif"
             ) from None
-        raise InvalidInputError(f"{name}: not a picture ({' '.join(str(error).split())})") from None
+        raise InvalidInputError(f"{name}: not a picture ({one_line(error)})") from None
 
 
 _READ_ERRORS = (
@@ -238,7 +238,7 @@ def _read_image(image: Image.Image, name: str) -> np.ndarray:
     except _READ_ERRORS as error:
         if isinstance(error, InvalidInputError):
             raise
-        raise InvalidInputError(f"{name}: not a picture ({' '.join(str(error).split())})") from None
+        raise InvalidInputError(f"{name}: not a picture ({one_line(error)})") from None
     return _turn(pixels, orientation)
 
 
@@ -276,7 +276,7 @@ def _numbers(values: Any, name: str) -> np.ndarray:
             values = values.float() if values.is_floating_point() else values
         array = np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise InvalidInputError(f"{name}: not an array ({' '.join(str(error).split())})") from None
+        raise InvalidInputError(f"{name}: not an array ({one_line(error)})") from None
     if array.dtype.kind not in "buif" or array.size == 0:
         raise InvalidInputError(f"{name}: {SHAPES}")
     return array

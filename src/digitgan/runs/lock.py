@@ -61,8 +61,11 @@ class FolderLock:
 
     def _acquire(self) -> BaseFileLock:
         """The lock of the system, or where there is none one that is a file."""
-        lock: BaseFileLock = FileLock(self.folder / ".lock", timeout=0)
-        if not has_locks(self.folder / ".lock"):
+        path = self.folder / ".lock"
+        lock: BaseFileLock
+        if has_locks(path):
+            lock = FileLock(path, timeout=0)
+        else:
             lock = SoftFileLock(self.folder / ".lock.held", timeout=0)
         self._try(lock)
         return lock

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ..errors import DigitganError, InvalidInputError, short_repr
+from ..errors import DigitganError, InvalidInputError, one_line, short_repr
 from ..files import atomic_write, user_path
 from ..hyperparameters import Hyperparameters
 from .torch_modes import ordinary_torch
@@ -103,7 +103,7 @@ def load_network(
                 network = build(file.metadata() or {})
             _copy_checked({name: file.get_tensor(name) for name in file.keys()}, network)  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, RuntimeError, DigitganError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)[:300]
         raise InvalidInputError(f"{path}: not {what} ({reason})") from None
     return network.eval()
 
