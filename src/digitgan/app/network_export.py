@@ -22,8 +22,8 @@ OPERATIONS = frozenset({
 })
 # what changes no number in eval mode: its first argument stands for it
 IDENTITIES = frozenset({
-    "alias", "alpha_dropout", "clone", "contiguous", "detach", "dropout", "feature_dropout",
-    "to",
+    "alias", "alpha_dropout", "clone", "contiguous", "detach", "detach_", "dropout",
+    "feature_dropout", "lift_fresh_copy", "to",
 })
 CHECKS = frozenset({
     "_assert_scalar", "_assert_tensor_metadata", "sym_constrain_range_for_size",
@@ -86,7 +86,7 @@ class Writer:
     def add(self, node: fx.Node, weights: dict[str, Tensor]) -> None:
         """Write one operation down, with all arguments that matter by name."""
         name = getattr(node.target, "_opname", getattr(node.target, "__name__", str(node.target)))
-        if name in CHECKS or isinstance(node.meta.get("val"), torch.SymInt):
+        if name in CHECKS or name == "sym_size":  # the size of the batch, which `written` names
             return
         arguments = named_arguments(node)
         if name in IDENTITIES:
@@ -121,10 +121,10 @@ class Writer:
         return {"input": arguments["input"], **references}
 
     def written(self, value: Any, weights: dict[str, Tensor]) -> Any:
-        """An argument as JSON: tensors as "%" and their name; the size of the batch as -1."""
+        """An argument as JSON: tensors as "%" and their name, the batch's size as "@batch"."""
         if isinstance(value, fx.Node):
             if isinstance(value.meta.get("val"), torch.SymInt):
-                return -1
+                return "@batch"
             if value.name in weights:
                 return self.constant(value.name, weights[value.name])
             return "%" + self.same.get(value.name, value.name)

@@ -20,9 +20,11 @@ export function loadNetwork({ inputs, nodes, output, weights, data }) {
 export function run(network, ...tensors) {
   const values = { ...network.constants };
   network.inputs.forEach((name, i) => (values[name] = tensors[i]));
-  const resolve = (value) =>
-    typeof value === "string" && value.startsWith("%") ? values[value.slice(1)]
-      : Array.isArray(value) ? value.map(resolve) : value;
+  const resolve = (value) => {
+    if (Array.isArray(value)) return value.map(resolve);
+    if (value === "@batch") return tensors[0].shape[0];
+    return typeof value === "string" && value[0] === "%" ? values[value.slice(1)] : value;
+  };
   for (const { name, op, args } of network.nodes) {
     const resolved = {};
     for (const key in args) resolved[key] = resolve(args[key]);
@@ -111,7 +113,7 @@ function conv2d({ input, weight, bias, stride, padding, dilation, groups }) {
   const OH = Math.floor((H + 2 * py - dy * (kh - 1) - 1) / sy) + 1;
   const OW = Math.floor((W + 2 * px - dx * (kw - 1) - 1) / sx) + 1;
   const out = tensor([B, outputs, OH, OW]), positions = OH * OW, each = outputs / groups;
-  const K = inputs * kh * kw, patches = new Float32Array(B * positions * K);
+  const K = inputs * kh * kw, patches = new Float64Array(B * positions * K);
   for (let group = 0; group < groups; group++) {
     let to = 0;
     for (let n = 0; n < B; n++)
@@ -183,10 +185,12 @@ function convTranspose2d({
 /** Each channel times a scale, plus a shift: BatchNorm with the statistics of training. */
 function scaleShift({ input, scale, shift }) {
   const channels = input.shape[1], size = input.data.length / input.shape[0] / channels;
-  return mapped(input, (x, i) => {
-    const c = Math.floor(i / size) % channels;
-    return x * scale.data[c] + shift.data[c];
-  });
+  const out = tensor(input.shape);
+  for (let i = 0, map = 0; i < out.data.length; map++) {
+    const a = scale.data[map % channels], b = shift.data[map % channels];
+    for (const end = i + size; i < end; i++) out.data[i] = a * input.data[i] + b;
+  }
+  return out;
 }
 
 /** BatchNorm with the statistics of the batch. */
@@ -216,8 +220,15 @@ function pair(value) {
 
 function mapped(input, f) {
   const data = new Float32Array(input.data.length);
-  for (let i = 0; i < data.length; i++) data[i] = f(input.data[i], i);
+  for (let i = 0; i < data.length; i++) data[i] = f(input.data[i]);
   return { shape: input.shape, data };
+}
+
+/** By itself, since it runs on every map. */
+function relu({ self }) {
+  const data = new Float32Array(self.data.length);
+  for (let i = 0; i < data.length; i++) data[i] = self.data[i] > 0 ? self.data[i] : 0;
+  return { shape: self.shape, data };
 }
 
 function reshape(input, shape) {
@@ -414,7 +425,7 @@ const OPERATIONS = {
   conv_transpose2d: convTranspose2d,
   scale_shift: scaleShift,
   batch_norm: batchNorm,
-  relu: ({ self }) => mapped(self, (x) => (x > 0 ? x : 0)),
+  relu,
   leaky_relu: ({ self, negative_slope: slope }) => mapped(self, (x) => (x > 0 ? x : slope * x)),
   tanh: ({ self }) => mapped(self, Math.tanh),
   sigmoid: ({ self }) => mapped(self, (x) => 1 / (1 + Math.exp(-x))),
@@ -440,6 +451,3 @@ const OPERATIONS = {
   upsample_bilinear2d: upsampleBilinear2d,
   upsample_nearest2d: upsampleNearest2d,
 };
-
-/** The names of all operations, for the test that compares them with the exporter's. */
-export const OPERATION_NAMES = Object.keys(OPERATIONS);

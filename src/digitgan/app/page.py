@@ -1,0 +1,189 @@
+"""One page that needs no kernel and no network: a generator's digit picker and drawing pad, with
+all that they need, in one HTML file."""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..data.randomness import random_source
+from ..errors import InvalidInputError, short_repr
+from ..evaluation.classifier import SUPPORTED_DATASETS, DigitClassifier, load_classifier
+from ..files import atomic_write
+from ..handwriting.encoder import Encoder, load_encoder, train_encoder
+from ..handwriting.inversion import style_directions
+from ..models import CLASSES, Generator, to_pixels
+from ..systems.presets import load_generator
+from .network_export import export_network, halved
+
+PAGE = Path(__file__).with_name("page")  # the folder of its JavaScript, style and frame
+# the JavaScript of the widgets, in the order in which one builds on the other
+WIDGETS = ("networks.js", "handwriting.js", "ink.js", "controls.js", "picker.js", "pad.js")
+QUANTILES = 1024  # of the latents' distribution
+QUICK_STEPS = 300  # of an encoder's training, where none is shipped; about half a minute
+
+
+def page(out: str | Path, generator: str | Path | None = None) -> Path:
+    """Write the page of a generator in a file (the shipped one if None) and return its path.
+
+    A conditional generator of the digits 0 to 9 gets a drawing pad; its encoder is trained for half
+    a minute where none is shipped with it. Raises FileNotFoundError where there is no generator,
+    `InvalidInputError` where the file holds none.
+    """
+    network = load_generator(generator)
+    hp = network.hyperparameters
+    if not hp.conditional or hp.dataset not in SUPPORTED_DATASETS:
+        return write_page(network, out)
+    encoder = load_encoder(network) or train_encoder(network, steps=QUICK_STEPS)
+    return write_page(network, out, encoder, load_classifier())
+
+
+def write_page(
+    generator: Generator,
+    path: str | Path,
+    encoder: Encoder | None = None,
+    classifier: DigitClassifier | None = None,
+    classes: Sequence[str] | None = None,
+) -> Path:
+    """Write a page for a generator, and return its path.
+
+    With both an encoder and a classifier it has a drawing pad. classes: the names of the ten
+    classes, "0" to "9" if left out; names of one character each can be typed. Weights and names
+    are data in the page, never script. Raises `InvalidInputError` where the generator or the names
+    cannot be shown.
+    """
+    content = describe(generator, encoder, classifier, classes)
+    path = Path(path).expanduser()
+    atomic_write(path, fill_frame(content).encode())
+    return path
+
+
+def describe(
+    generator: Generator,
+    encoder: Encoder | None = None,
+    classifier: DigitClassifier | None = None,
+    classes: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """What a page's JavaScript works with, as a dictionary that JSON can hold."""
+    names = [str(i) for i in range(CLASSES)] if classes is None else list(classes)
+    if len(names) != CLASSES or len(set(names)) != CLASSES or not all(map(is_text, names)):
+        rule = f"must be {CLASSES} different texts that are not empty"
+        raise InvalidInputError(f"classes = {short_repr(classes)}: {rule}")
+    hp = generator.hyperparameters
+    networks = {"generator": export_generator(generator)}
+    images, labels = torch.zeros(2, 1, 28, 28), torch.zeros(2, dtype=torch.int64)
+    if encoder is not None and classifier is not None:
+        networks["classifier"] = export_network(recogniser(classifier), (images,))
+        networks["encoder"] = export_network(encoder, (images, labels))
+    directions = style_directions(generator).tolist() if hp.conditional else None
+    kind = "conditional" if hp.conditional else "unconditional"
+    weights = sum(value.numel() for value in generator.parameters())
+    return {
+        "about": f"A {kind} generator ({hp.system}) of {weights:,} weights, trained on "
+        f"{hp.dataset}. Its digits are nobody's handwriting.",
+        "classes": names,
+        "conditional": hp.conditional,
+        "z_dim": hp.z_dim,
+        "quantiles": [round(float(q), 4) for q in latent_quantiles(generator)],
+        "directions": directions,
+        "networks": networks,
+    }
+
+
+def is_text(name: object) -> bool:
+    return isinstance(name, str) and bool(name.strip())
+
+
+def export_generator(generator: Generator) -> dict[str, Any]:
+    """A generator for networks.js: at half precision if that changes no pixel by more than 1 of
+    255 in 200 digits, else at single precision."""
+    hp = generator.hyperparameters
+    device = next(generator.parameters()).device
+    z = generator.draw_latents(200, random_source(0)).to(device)
+    y = (torch.arange(200) % CLASSES).to(device)
+    network, rounded = generator, halved(generator).eval()
+    was_training = network.training
+    try:
+        with torch.inference_mode():
+            exact, half = (to_pixels(net(z, y)).int() for net in (network.eval(), rounded))
+    finally:
+        network.train(was_training)
+    if exact.shape[1:] != (28, 28):
+        raise InvalidInputError(f"{hp.system}: its images are {tuple(exact.shape[1:])}, not 28x28")
+    return export_network(generator, (z[:2], y[:2]), half=bool((exact - half).abs().max() <= 1))
+
+
+def recogniser(classifier: DigitClassifier) -> nn.Module:
+    """A classifier's logits (B, 10) from images (B, 1, 28, 28), ink 1 on paper 0."""
+    return nn.Sequential(classifier.body, classifier.head)
+
+
+def latent_quantiles(generator: Generator) -> np.ndarray:
+    """Quantiles (1024,) of the numbers that the generator's latents are made of, ascending."""
+    n = -(-(2**20) // generator.hyperparameters.z_dim)
+    drawn = generator.draw_latents(n, random_source(0)).flatten().numpy()
+    return np.quantile(drawn, (np.arange(QUANTILES) + 0.5) / QUANTILES)
+
+
+def page_latent(seed: int, z_dim: int, quantiles: Sequence[float]) -> np.ndarray:
+    """The latent float32 (z_dim,) that the page draws for the handwriting of that number.
+
+    The same numbers as `drawLatent` in handwriting.js draws, for a kernel that keeps in step.
+    """
+    state = (seed + 0x9E3779B9 * np.arange(1, z_dim + 1, dtype=np.uint64)) % 2**32
+    random = _mixed(state.astype(np.uint64)) / 2**32  # (z_dim,) in [0, 1)
+    positions = np.clip(random * len(quantiles) - 0.5, 0, len(quantiles) - 1)
+    return np.interp(positions, np.arange(len(quantiles)), quantiles).astype(np.float32)
+
+
+def _mixed(bits: np.ndarray) -> np.ndarray:
+    """splitmix32's mixing of 32 bits, held in uint64."""
+    for shift, factor in ((16, 0x21F0AAAD), (15, 0x735A2D97)):
+        bits = (bits ^ bits >> np.uint64(shift)) * np.uint64(factor) % 2**32
+    return bits ^ bits >> np.uint64(15)
+
+
+def bundle(names: Sequence[str]) -> str:
+    """Modules of the page as one: in this order, without the imports from each other."""
+    texts = [(PAGE / name).read_text(encoding="utf-8") for name in names]
+    whole = "\n".join(texts)
+    whole = re.sub(r'^import \{[^}]*\} from "\./[\w.]+";\n', "", whole, flags=re.M)
+    return re.sub(r"^export (?=(async )?(function|const|class)\b)", "", whole, flags=re.M)
+
+
+def fill_frame(content: dict[str, Any]) -> str:
+    """The page's HTML with its style, its script and its data.
+
+    The browser runs the script of that hash and nothing else, and fetches nothing.
+    """
+    script, style = bundle([*WIDGETS, "main.js"]), (PAGE / "style.css").read_text(encoding="utf-8")
+    data = json.dumps(content, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    rules = {
+        "default-src": "'none'",
+        "script-src": source_hash(script),
+        "style-src": source_hash(style),
+        "img-src": "data: blob:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    parts = {
+        "policy": "; ".join(f"{name} {value}" for name, value in rules.items()),
+        "style": style,
+        "script": script,
+        "data": data.replace("<", "\\u003c"),  # so that no text can end the data block
+    }
+    frame = (PAGE / "index.html").read_text(encoding="utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], frame)
+
+
+def source_hash(text: str) -> str:
+    """What a Content-Security-Policy calls an inline script or style by."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
