@@ -16,6 +16,7 @@ from ..evaluation.stroke_features import ink_features, stroke_features
 from ..models import Generator, sample
 from ..runs.processes import native_bf16
 from ..runs.torch_modes import evaluating, ordinary_torch
+from .encoder import load_encoder
 from .sampling import check_conditional
 
 POPULATION = 64  # latents whose handwriting tells what is common
@@ -34,10 +35,11 @@ def imitate(
 
     `write(generator, "0123456789", z=z)` goes on in that handwriting. digits: one or several
     `Digits` of one writer, with labels; `prepare` makes them of pictures. From the best of many
-    latents drawn with `seed`, several are improved at once by Adam. Two things are asked of a
-    latent: that the given digits look as given, and, so that the handwriting is found and not only
-    the digit, that all ten digits differ from the population's in slant, stroke width and height as
-    the given ones do. `progress(fraction)` is called after each step, with 0..1.
+    latents drawn with `seed`, and the one that the generator's encoder returns if it has one,
+    several are improved at once by Adam. Two things are asked of a latent: that the given digits
+    look as given, and, so that the handwriting is found and not only the digit, that all ten digits
+    differ from the population's in slant, stroke width and height as the given ones do.
+    `progress(fraction)` is called after each step, with 0..1.
 
     Raises `InvalidInputError` where there are no digits or one has no label.
     """
@@ -56,6 +58,8 @@ def imitate(
             objective = Inversion(generator, digits, population)
             distance = objective(population)
             z = population[distance.topk(starts, largest=False).indices]
+            if encoder := load_encoder(generator):
+                z = torch.cat([encoder.encode(digits), z[: starts - 1]])
         with torch.enable_grad():
             z = z.requires_grad_()
             optimizer = torch.optim.Adam([z], betas=(0.8, 0.9))
