@@ -179,7 +179,7 @@ def test_names_that_cannot_be_shown_are_refused(small, tmp_path, classes):
 
 def test_what_half_precision_would_change_is_written_in_full(small):
     assert pages.export_generator(small)["weights"]["p_net_0_weight"]["type"] == "float16"
-    first, second = torch.nn.Linear(8, 2), torch.nn.Linear(2, 784)
+    first, second = torch.nn.Linear(8, 2, bias=False), torch.nn.Linear(2, 784)
     fragile = torch.nn.Sequential(first, second, torch.nn.Unflatten(1, (1, 28, 28)))
     with torch.no_grad():  # a small difference of large numbers
         first.weight[1] = first.weight[0] + 1e-4 * torch.linspace(-1, 1, 8)

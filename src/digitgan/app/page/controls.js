@@ -71,7 +71,8 @@ export function slider(label, { min, max, step, ends, title, unit = String }, ch
 }
 
 export function button(text, title, press, kind = "") {
-  return element("button", { type: "button", class: `button ${kind}`, title, onclick: press }, text);
+  const attributes = { type: "button", class: `button ${kind}`, title, onclick: press };
+  return element("button", attributes, text);
 }
 
 /** Call `draw` once in the next frame, however often it is asked for until then. */

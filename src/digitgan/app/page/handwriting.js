@@ -28,6 +28,10 @@ export function openPage(page) {
     writes: page.conditional && page.classes.every((name) => [...name].length === 1),
     draws: Boolean(classifier && encoder),
     styled: Boolean(directions),
+
+    /** The characters of a text that can be written, and its spaces. */
+    known: (text) => [...text].filter((c) => c === " " || page.classes.includes(c)).join(""),
+
     zDim,
     generate,
 

@@ -20,12 +20,13 @@ function enlarge({ width, height, pixels }, wide, high) {
   for (let x = 0; x < wide; x++) {
     const [p0, p1, p2, p3] = columns[x].places, [w0, w1, w2, w3] = columns[x].weights;
     for (let y = 0, row = 0; y < height; y++, row += width)
-      across[y * wide + x] =
-        w0 * pixels[row + p0] + w1 * pixels[row + p1] + w2 * pixels[row + p2] + w3 * pixels[row + p3];
+      across[y * wide + x] = w0 * pixels[row + p0] + w1 * pixels[row + p1]
+        + w2 * pixels[row + p2] + w3 * pixels[row + p3];
   }
   const out = new Float32Array(wide * high);
   for (let y = 0; y < high; y++) {
-    const [p0, p1, p2, p3] = rows[y].places.map((p) => p * wide), [w0, w1, w2, w3] = rows[y].weights;
+    const [p0, p1, p2, p3] = rows[y].places.map((p) => p * wide);
+    const [w0, w1, w2, w3] = rows[y].weights;
     for (let x = 0; x < wide; x++)
       out[y * wide + x] =
         w0 * across[p0 + x] + w1 * across[p1 + x] + w2 * across[p2 + x] + w3 * across[p3 + x];

@@ -50,9 +50,8 @@ export function mountPad(root, model, studio) {
     type: "text", class: "number", inputmode: "numeric", autocomplete: "off", spellcheck: "false",
     maxlength: 120, "aria-label": "the number to write in your handwriting",
     oninput: () => {
-      const known = [...number.value].filter((c) => c === " " || studio.classes.includes(c)).join("");
-      if (known !== number.value) number.value = known;
-      change({ number: known });
+      number.value = studio.known(number.value);
+      change({ number: number.value });
     },
   });
   const save = button("Save as PNG", "save what is shown as a picture", () => {
@@ -61,10 +60,12 @@ export function mountPad(root, model, studio) {
     savePicture("my-handwriting", [part], part.wide + 48, part.high + 48, sheet);
     told.textContent = "Saved my-handwriting.png.";
   });
-  root.append(element("div", { class: "digitgan-frame" }, element("div", { class: "digitgan drawing" },
-    element("div", { class: "easel" }, board, element("div", { class: "row" }, undo, clear)),
-    element("div", { class: "desk" }, guesses.root, told, sheet,
-      element("div", { class: "row" }, number, save)))));
+  const easel = element("div", { class: "easel" }, board,
+    element("div", { class: "row" }, undo, clear));
+  const desk = element("div", { class: "desk" }, guesses.root, told, sheet,
+    element("div", { class: "row" }, number, save));
+  const whole = element("div", { class: "digitgan drawing" }, easel, desk);
+  root.append(element("div", { class: "digitgan-frame" }, whole));
 
   // ---- drawing ----
   function place(event) {
@@ -176,7 +177,8 @@ export function mountPad(root, model, studio) {
     paper.replaceChildren();
     page = null;
     if (text) {
-      const image = element("canvas", { role: "img", "aria-label": `${text}, in your handwriting` });
+      const label = `${text}, in your handwriting`;
+      const image = element("canvas", { role: "img", "aria-label": label });
       const { lines, scale } =
         fitLines(studio.write(text, latent), sheet.clientWidth - 32, sheet.clientHeight - 24);
       page = joinLines(lines);

@@ -40,7 +40,8 @@ export function mountPicker(root, model, studio) {
   const paper = element("div", { class: "paper" });
   const caption = element("p", { class: "caption", role: "status" });
   const sheet = element("div", { class: "sheet" }, paper);
-  const past = element("div", { class: "past", role: "group", "aria-label": "earlier handwritings" });
+  const past = element("div",
+    { class: "past", role: "group", "aria-label": "earlier handwritings" });
 
   const digits = keys("the digit to write",
     studio.classes.map((name, value) => ({ value, text: name, title: `write ${name}` })),
@@ -49,8 +50,7 @@ export function mountPicker(root, model, studio) {
     type: "text", class: "number", inputmode: "numeric", autocomplete: "off", spellcheck: "false",
     maxlength: 120, placeholder: "or type a number", "aria-label": "a number to write",
     oninput: () => {
-      const known = [...number.value].filter((c) => c === " " || studio.classes.includes(c)).join("");
-      const refused = known !== number.value;
+      const known = studio.known(number.value), refused = known !== number.value;
       change({ number: known });
       number.value = known;
       if (refused) caption.textContent = `It writes ${studio.classes.join("")} and spaces.`;
@@ -88,7 +88,8 @@ export function mountPicker(root, model, studio) {
       title: "truncation: shorter latents, nearer to the mean handwriting",
     }, (neatness) => change({ neatness })),
     count: slider("How many", {
-      min: 1, max: 40, step: 1, ends: ["one", "forty"], title: "handwritings that are shown together",
+      min: 1, max: 40, step: 1, ends: ["one", "forty"],
+      title: "handwritings that are shown together",
     }, (count) => change({ count })),
   };
   const reset = button("Reset", "no slant, weight, height or neatness of its own",
@@ -164,36 +165,38 @@ export function mountPicker(root, model, studio) {
       paint(cell.firstChild, images[i], side, side);
     });
     const cell = 112;
-    parts = images.map((image, i) => ({
-      image, left: (i % columns) * cell, top: Math.floor(i / columns) * cell, wide: cell, high: cell,
-    }));
+    parts = images.map((image, i) => {
+      const left = (i % columns) * cell, top = Math.floor(i / columns) * cell;
+      return { image, left, top, wide: cell, high: cell };
+    });
     parts.wide = columns * cell;
     parts.high = rows * cell;
   }
 
   function drawPast() {
-    const known = get("history");
-    for (const seed of known)
-      if (!thumbnails.has(seed)) {
-        const canvas = element("canvas", { "aria-hidden": "true" }), place = known.indexOf(seed) + 1;
-        const thumbnail = element("button", {
-          type: "button", class: "thumbnail", title: `handwriting ${place}`,
-          "aria-label": `go back to handwriting ${place}`,
-          onclick: () => {
-            if (!neighbours(get("first"), get("count")).includes(seed)) model.set("first", seed);
-            begin(seed);
-          },
-        }, canvas);
-        thumbnails.set(seed, { thumbnail, label: get("digit") });
-        past.append(thumbnail);
-        past.scrollLeft = past.scrollWidth;
-      }
-    for (const [seed, { thumbnail, label }] of thumbnails) {
-      const current = seed === get("handwriting");
-      thumbnail.setAttribute("aria-current", current);
-      const [image] = studio.generate([label], [studio.latent(seed)]);
+    get("history").forEach((seed, i) => {
+      if (thumbnails.has(seed)) return;
+      const [image] = studio.generate([get("digit")], [studio.latent(seed)]);
+      const thumbnail = element("button", {
+        type: "button", class: "thumbnail", title: `handwriting ${i + 1}`,
+        "aria-label": `go back to handwriting ${i + 1}`,
+        onclick: () => {
+          if (!neighbours(get("first"), get("count")).includes(seed)) model.set("first", seed);
+          begin(seed);
+        },
+      }, element("canvas", { "aria-hidden": "true" }));
+      thumbnails.set(seed, { thumbnail, image });
+      past.append(thumbnail);
+      past.scrollLeft = past.scrollWidth;
       paint(thumbnail.firstChild, image, 40, 40);
-    }
+    });
+    for (const [seed, { thumbnail }] of thumbnails)
+      thumbnail.setAttribute("aria-current", seed === get("handwriting"));
+  }
+
+  function repaintPast() {
+    for (const { thumbnail, image } of thumbnails.values())
+      paint(thumbnail.firstChild, image, 40, 40);
   }
 
   function drawControls() {
@@ -220,7 +223,7 @@ export function mountPicker(root, model, studio) {
   listen(["digit", "number", "inverted"], draw);
   listen(["handwriting", "first", "count", ...STYLES], drawSoon);
   listen(["history", "handwriting"], drawPast);
-  const rest = whenResized(sheet, () => (drawSoon(), drawPast()));
+  const rest = whenResized(sheet, () => (drawSoon(), repaintPast()));
   drawControls();
   draw();
   drawPast();
