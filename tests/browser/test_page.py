@@ -219,6 +219,58 @@ def test_pixels_in_the_browser_are_torchs(visit):
     assert (torch.tensor(found) - expected).abs().max() <= 2
 
 
+def test_the_widgets_serve_a_notebook(visit):
+    page = visit(ASSET / "picker.html")
+    page.goto("about:blank")  # where no policy keeps modules from being loaded
+    shown = page.evaluate(
+        """async ([scripts, content]) => {
+          const shown = {};
+          for (const [name, script] of Object.entries(scripts)) {
+            const address = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
+            const { default: widget } = await import(address);
+            const values = { page: content, digit: 3, number: "31", history: [0], handwriting: 0,
+              first: 0, count: 4, neatness: 0, slant: 0, weight: 0, height: 0, inverted: false,
+              drawing: null, label: null, latent: null };
+            const listeners = {};
+            let saved = 0;
+            const model = {
+              get: (key) => values[key],
+              set: (key, value) => {
+                values[key] = value;
+                for (const listener of listeners[`change:${key}`] ?? []) listener();
+              },
+              on: (event, listener) => (listeners[event] ??= new Set()).add(listener),
+              off: (event, listener) => listeners[event].delete(listener),
+              save_changes: () => saved++,
+            };
+            const el = document.createElement("div");
+            const dispose = widget.render({ model, el }); // a notebook attaches it afterwards
+            document.body.append(el);
+            await new Promise((resolve) => setTimeout(resolve, 300));
+            const button = [...el.querySelectorAll("button, input[type=radio]")].find((e) =>
+              e.title.startsWith("draw another") || e.title.startsWith("empty"));
+            button.disabled = false;
+            button.click();
+            const canvases = el.querySelectorAll("canvas").length;
+            dispose();
+            await new Promise((resolve) => setTimeout(resolve, 100)); // frames that were waiting
+            shown[name] = { canvases, saved, left: el.childElementCount,
+              heard: Object.values(listeners).reduce((sum, set) => sum + set.size, 0),
+              history: values.history };
+          }
+          return shown;
+        }""",
+        [
+            {name: pages.widget_script(name) for name in ("mountPicker", "mountPad")},
+            json.dumps(pages.describe(load_generator())),
+        ],
+    )
+    assert shown["mountPicker"]["history"] == [0, 1]
+    for found in shown.values():
+        assert found["canvases"] > 0 and found["saved"] > 0
+        assert found["left"] == found["heard"] == 0
+
+
 def test_how_fast_it_answers(visit, capsys):
     page = visit(ASSET / "picker.html")
     keys = [page.get_by_label(f"write {digit}").element_handle() for digit in range(10)]

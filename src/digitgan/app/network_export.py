@@ -54,10 +54,10 @@ def export_network(network: nn.Module, example: Sequence[Tensor], half: bool = T
         reason = " ".join(str(error).split())[:200]
         told = f"{type(network).__name__}: cannot be traced for the page ({reason})"
         raise InvalidInputError(told) from None
-    weights, writer = named_weights(program), Writer(half)
+    writer = Writer(named_weights(program), half)
     for node in program.graph.nodes:
         if node.op == "call_function":
-            writer.add(node, weights)
+            writer.add(node)
     return writer.finish(
         list(program.graph_signature.user_inputs), program.graph_signature.user_outputs[0]
     )
@@ -76,40 +76,46 @@ def named_weights(program: torch.export.ExportedProgram) -> dict[str, Tensor]:
 class Writer:
     """Collects operations and the weights that they use."""
 
-    def __init__(self, half: bool) -> None:
-        self.half = half
+    def __init__(self, constants: dict[str, Tensor], half: bool) -> None:
+        self.constants, self.half = constants, half
         self.nodes: list[dict[str, Any]] = []
         self.weights: dict[str, dict[str, Any]] = {}
         self.bytes = bytearray()
         self.same: dict[str, str] = {}  # nodes that stand for another
 
-    def add(self, node: fx.Node, weights: dict[str, Tensor]) -> None:
-        """Write one operation down, with all arguments that matter by name."""
+    def add(self, node: fx.Node) -> None:
+        """Write one operation down, with all arguments that matter by name.
+
+        What depends on weights alone is computed here, once.
+        """
         name = getattr(node.target, "_opname", getattr(node.target, "__name__", str(node.target)))
         if name in CHECKS or name == "sym_size":  # the size of the batch, which `written` names
             return
+        if all(source.name in self.constants for source in node.all_input_nodes):
+            self.constants[node.name] = self.computed(node)
+            return
         arguments = named_arguments(node)
         if name in IDENTITIES:
-            self.same[node.name] = self.written(next(iter(arguments.values())), weights)[1:]
+            self.same[node.name] = self.written(next(iter(arguments.values())))[1:]
             return
         if name == "batch_norm" and not arguments["training"]:
-            name, arguments = "scale_shift", self.folded(node.name, arguments, weights)
+            name, arguments = "scale_shift", self.folded(node.name, arguments)
         if name not in OPERATIONS:
             rule = f"the page computes only {', '.join(sorted(OPERATIONS))}"
             raise InvalidInputError(f"operation {name}: {rule}")
-        written = {
-            key: self.written(value, weights)
-            for key, value in arguments.items()
-            if key not in LEFT_OUT
-        }
+        written = {key: self.written(v) for key, v in arguments.items() if key not in LEFT_OUT}
         self.nodes.append({"name": node.name, "op": name, "args": written})
 
-    def folded(
-        self, name: str, arguments: dict[str, Any], weights: dict[str, Tensor]
-    ) -> dict[str, Any]:
+    def computed(self, node: fx.Node) -> Tensor:
+        """The value of an operation on weights."""
+        given: Any = fx.node.map_arg((node.args, node.kwargs), lambda n: self.constants[n.name])
+        operation: Any = node.target
+        return operation(*given[0], **given[1])
+
+    def folded(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """BatchNorm's statistics and weights as one scale and one shift per channel."""
         mean, variance, weight, bias = (
-            None if (node := arguments[key]) is None else weights[node.name].double()
+            None if (node := arguments[key]) is None else self.constants[node.name].double()
             for key in ("running_mean", "running_var", "weight", "bias")
         )
         assert mean is not None and variance is not None
@@ -120,16 +126,16 @@ class Writer:
         references = {key: self.constant(f"{name}_{key}", value) for key, value in parts.items()}
         return {"input": arguments["input"], **references}
 
-    def written(self, value: Any, weights: dict[str, Tensor]) -> Any:
+    def written(self, value: Any) -> Any:
         """An argument as JSON: tensors as "%" and their name, the batch's size as "@batch"."""
         if isinstance(value, fx.Node):
             if isinstance(value.meta.get("val"), torch.SymInt):
                 return "@batch"
-            if value.name in weights:
-                return self.constant(value.name, weights[value.name])
+            if value.name in self.constants:
+                return self.constant(value.name, self.constants[value.name])
             return "%" + self.same.get(value.name, value.name)
         if isinstance(value, list | tuple):
-            return [self.written(item, weights) for item in value]
+            return [self.written(item) for item in value]
         if value is None or isinstance(value, bool | int | float | str):
             return value
         raise InvalidInputError(f"argument {value!r}: the page knows numbers, texts and tensors")

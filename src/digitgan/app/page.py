@@ -158,6 +158,16 @@ def bundle(names: Sequence[str]) -> str:
     return re.sub(r"^export (?=(async )?(function|const|class)\b)", "", whole, flags=re.M)
 
 
+def widget_script(mount: str) -> str:
+    """The JavaScript module of a notebook's widget, as anywidget takes it.
+
+    mount: `mountPicker` or `mountPad`. The widget's model has the values of PICKER_STATE or
+    PAD_STATE, and `page`: what `describe` returns, as JSON text.
+    """
+    render = f"return {mount}(el, model, openPage(JSON.parse(model.get('page'))));"
+    return f"{bundle(WIDGETS)}\nexport default {{ render({{ model, el }}) {{ {render} }} }};\n"
+
+
 def fill_frame(content: dict[str, Any]) -> str:
     """The page's HTML with its style, its script and its data.
 

@@ -59,8 +59,12 @@ export function inked(image, wide, high, [red, green, blue]) {
   return data;
 }
 
-/** Fill a canvas of so many CSS pixels with one image, in the CSS colour of the canvas. */
+/**
+ * Fill a canvas of so many CSS pixels with one image, in the CSS colour of the canvas; one that is
+ * not on a page has none, and stays empty.
+ */
 export function paint(canvas, image, wide, high) {
+  if (!canvas.isConnected) return;
   const ratio = Math.min(globalThis.devicePixelRatio || 1, 3);
   canvas.width = Math.max(1, Math.round(wide * ratio));
   canvas.height = Math.max(1, Math.round(high * ratio));

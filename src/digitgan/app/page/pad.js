@@ -97,6 +97,7 @@ export function mountPad(root, model, studio) {
   }
 
   function redraw() {
+    if (!board.clientWidth) return; // not on a page yet, or no more
     const ratio = Math.min(globalThis.devicePixelRatio || 1, 3);
     const side = Math.max(1, Math.round(board.clientWidth * ratio));
     canvas.width = canvas.height = side; // which empties it
@@ -171,6 +172,7 @@ export function mountPad(root, model, studio) {
   }
 
   function write() {
+    if (!sheet.clientWidth) return;
     const text = get("number").trim() ? get("number") : "";
     const latent = get("latent") ?? new Float32Array(studio.zDim); // the mean, before a drawing
     sheet.classList.toggle("waiting", !get("latent"));

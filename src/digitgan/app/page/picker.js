@@ -114,6 +114,7 @@ export function mountPicker(root, model, studio) {
   }
 
   function draw() {
+    if (!sheet.clientWidth) return; // not on a page yet, or no more
     sheet.classList.toggle("inverted", get("inverted"));
     const text = studio.writes && get("number").trim() ? get("number") : "";
     if (text) drawNumber(text);
