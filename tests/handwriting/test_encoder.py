@@ -70,11 +70,8 @@ def test_the_shipped_file_is_small_and_at_half_precision():
 
 def test_a_few_steps_find_slant_and_width(shipped, sources, train_digits):
     encoder = train_encoder(shipped, steps=25, seed=1, digits=train_digits[:5000])
-    few = sources[:60]
-    found = rank_correlations(shipped, few, torch.cat([encoder.encode(d) for d in few]))
-    untrained = Encoder(64).eval()
-    before = rank_correlations(shipped, few, torch.cat([untrained.encode(d) for d in few]))
-    assert (found[:2] > 0.5).all() and (before[:2] < 0.35).all()
+    found = rank_correlations(shipped, sources, torch.cat([encoder.encode(d) for d in sources]))
+    assert (found[:2] > 0.8).all()  # by pixels alone, without stroke features, the width is 0.69
 
 
 def test_the_same_seed_trains_the_same_encoder_and_leaves_the_generator_alone(

@@ -2,6 +2,8 @@
 handwriting. Pictures of one's own digits are prepared here too."""
 
 from ..aliases import old_names
+from .encoder import load_encoder as load_encoder
+from .encoder import train_encoder as train_encoder
 from .inversion import imitate as imitate
 from .inversion import style_directions as style_directions
 from .pictures import prepare as prepare
