@@ -14,7 +14,7 @@ export const PAD_STATE = {
 };
 
 const SIZE = 280; // pixels at which a drawing is read, whatever its size on the screen
-const PAUSE = 180; // milliseconds after the last stroke
+const PAUSE = 120; // milliseconds after the last stroke
 
 /** Build the pad in an element; returns what removes it. */
 export function mountPad(root, model, studio) {
