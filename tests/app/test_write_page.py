@@ -194,7 +194,7 @@ def test_what_half_precision_would_change_is_written_in_full(small):
 
 
 def test_an_unconditional_generator_has_a_page_without_pad(tmp_path):
-    path = pages.page(tmp_path / "p.html", ASSET / "pretrained" / "fcnn.safetensors")
+    path = pages.page(tmp_path / "p.html", "linear")
     content = json.loads(Blocks(path.read_text(encoding="utf-8")).found[1][2])
     assert not content["conditional"] and content["directions"] is None
     assert set(content["networks"]) == {"generator"}
