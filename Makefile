@@ -13,6 +13,7 @@ help:      ## what there is
 run: .venv/ready      ## train on MNIST: runs notebooks/main.ipynb into runs/main/
 	$(RUN) digitgan run notebooks/main.ipynb
 	@echo 'Look at runs/main/main.ipynb (make lab opens JupyterLab), progression.gif and the other files beside it.'
+	@echo 'runs/main/picker.html is the digit picker of your generator: open it in any browser, or send it to a friend.'
 test: .venv/ready      ## the tests
 	$(RUN) pytest
 torture: .venv/ready      ## the long versions: 30 kills, 100,000 hostile inputs; writes asset/results/faults.csv
@@ -23,9 +24,12 @@ lab: .venv/ready      ## open JupyterLab on main.ipynb
 	$(RUN) jupyterlab notebooks/main.ipynb
 app: .venv/ready      ## the picker and the drawing pad as a web page, on this machine only
 	$(RUN) voila notebooks/handwriting.ipynb --Voila.ip=127.0.0.1
-pretrained: .venv/ready      ## train the shipped generator (20 to 60 minutes on one core; stopped, it continues)
+pretrained: .venv/ready      ## train the shipped generator (20 to 60 minutes on one core; stopped, it continues), its encoder and page
 	OMP_NUM_THREADS=1 $(RUN) digitgan train --config asset/configs/pretrained.json
 	cp runs/pretrained/generator.safetensors asset/pretrained/cdcgan.safetensors
+	OMP_NUM_THREADS=1 $(BIN)/python -c "from digitgan.handwriting import encoder; from digitgan import load_generator; \
+	  encoder.train_encoder(load_generator(), encoder.ENCODER)"
+	$(RUN) digitgan page --out asset/picker.html
 OLDER = dcgan fcnn fcnn-mended cnn linear cdcgan-multiply cdcgan-gp cdcgan-clipped resize
 systems: $(addprefix system-,$(OLDER))      ## train the shipped generators of the older systems (days on one core; stopped, they continue)
 system-%: .venv/ready

@@ -43,7 +43,7 @@ SMALL = {
     "scale": {"batches": "64", "images": 640, "digits": 2000},
 }
 LEAVES = {
-    "main": "generator.safetensors",
+    "main": "picker.html",
     "compare": "sweep/table.csv",
     "scorecard": "scorecard.json",
     "recipe": "recipe.csv",
@@ -51,9 +51,9 @@ LEAVES = {
     "benchmark": "speeds.csv",
     "scale": "scale.csv",
 }
-CLICK = """before = picker.image.value
-picker.digit.value = 3
-assert picker.image.value != before
+CLICK = """before = picker.png()
+picker.digit = 3
+assert picker.png() != before and picker.value == "3"
 print(picker.digits)"""
 PICTURES = {
     "main": 3,

@@ -208,11 +208,11 @@ def test_no_cluster_at_that_address_costs_one_line(address, tmp_path, monkeypatc
 
 def test_the_pickers_pictures_do_not_overwrite_each_other(finished, tmp_path):
     picker = digit_picker(finished.averaged, folder=tmp_path)
-    picker.digit.value, picker.count.value = 1, 2
-    picker._save("png")
+    picker.digit, picker.count = 1, 2
+    picker.save()
     for number in ("1 2", "1" * 60, "1" * 60 + "2"):
-        picker.number.value = number
-        picker._save("png")
+        picker.number = number
+        picker.save()
     assert len(list(tmp_path.iterdir())) == 4
     names = [short_name("7" * n, 40) for n in range(1, 90)]
     assert len(set(names)) == 89 and max(map(len, names)) == 40

@@ -58,7 +58,9 @@ def parser() -> Parser:
         allow_abbrev=False,
     )
     commands = top.add_subparsers(metavar="COMMAND")
-    for add in (add_train, add_run, add_generate, add_export, add_score, add_classifier):
+    for add in (
+        add_train, add_run, add_generate, add_page, add_export, add_score, add_classifier,
+    ):  # fmt: skip
         add(commands)
 
     def missing(arguments: argparse.Namespace) -> NoReturn:
@@ -261,6 +263,25 @@ def generate(arguments: argparse.Namespace) -> int:
     digits = write(load_generator(arguments.generator), arguments.number, arguments.seed)
     saved = digits.save(arguments.out, strip=True, inverted=arguments.inverted)
     print(f"see {shown(saved)}")
+    return 0
+
+
+def add_page(commands: Any) -> None:
+    command = new_command(commands, "page", page)
+    add_generator(command)
+    out = Path("picker.html")
+    command.add_argument("--out", type=path, default=out, help="the HTML to write (picker.html)")
+
+
+def page(arguments: argparse.Namespace) -> int:
+    """Write a page that picks digits and imitates a drawn one, in any browser, without a network.
+
+    It is one HTML file with the generator inside. The pad needs an encoder; for another generator
+    than the shipped one, it is trained first, for half a minute.
+    """
+    from .page import page as write_page
+
+    print(f"see {shown(write_page(arguments.out, arguments.generator))}")
     return 0
 
 

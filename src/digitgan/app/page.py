@@ -41,8 +41,12 @@ def page(out: str | Path, generator: str | Path | None = None) -> Path:
     hp = network.hyperparameters
     if not hp.conditional or hp.dataset not in SUPPORTED_DATASETS:
         return write_page(network, out)
-    encoder = load_encoder(network) or train_encoder(network, steps=QUICK_STEPS)
-    return write_page(network, out, encoder, load_classifier())
+    return write_page(network, out, encoder_of(network), load_classifier())
+
+
+def encoder_of(generator: Generator) -> Encoder:
+    """The encoder that is shipped with a conditional generator, or one that is trained for it."""
+    return load_encoder(generator) or train_encoder(generator, steps=QUICK_STEPS)
 
 
 def write_page(
@@ -143,6 +147,13 @@ def page_latent(seed: int, z_dim: int, quantiles: Sequence[float]) -> np.ndarray
     return np.interp(positions, np.arange(len(quantiles)), quantiles).astype(np.float32)
 
 
+def neighbours(seed: int, count: int) -> list[int]:
+    """The numbers of `count` handwritings that the page shows together, of which `seed` is the
+    first: as `neighbours` in handwriting.js says."""
+    others = (seed + 0x1000193 * np.arange(1, count, dtype=np.uint64)) % 2**32
+    return [seed, *_mixed(others.astype(np.uint64)).tolist()]
+
+
 def _mixed(bits: np.ndarray) -> np.ndarray:
     """splitmix32's mixing of 32 bits, held in uint64."""
     for shift, factor in ((16, 0x21F0AAAD), (15, 0x735A2D97)):
@@ -162,7 +173,7 @@ def widget_script(mount: str) -> str:
     """The JavaScript module of a notebook's widget, as anywidget takes it.
 
     mount: `mountPicker` or `mountPad`. The widget's model has the values of PICKER_STATE or
-    PAD_STATE, and `page`: what `describe` returns, as JSON text.
+    PAD_STATE, `status`, a text that is shown, and `page`: what `describe` returns, as JSON text.
     """
     render = f"return {mount}(el, model, openPage(JSON.parse(model.get('page'))));"
     return f"{bundle(WIDGETS)}\nexport default {{ render({{ model, el }}) {{ {render} }} }};\n"

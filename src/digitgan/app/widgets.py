@@ -1,21 +1,20 @@
 """What one plays with in a notebook: the digit picker, the drawing pad, and the live view of a
 training run.
 
-Only layout and events; each shows itself as a plain picture where widgets do not run.
+Picker and pad are the page's own JavaScript, which computes the digits in the browser: they answer
+while a cell runs, and go on where no Python is. With a kernel, their traits are in step with it.
 """
 
 import base64
 import contextlib
-import html
-import io
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import anywidget
-import ipywidgets as w
-import PIL.Image
+import numpy as np
 import torch
 import traitlets
 from IPython import get_ipython
@@ -23,184 +22,171 @@ from IPython.display import Image, display
 from torch import nn
 
 from ..data.digits import Digits
-from ..data.randomness import random_source
-from ..data.text import short_name
+from ..data.text import check_number, short_name
+from ..errors import InvalidInputError
 from ..evaluation.classifier import SUPPORTED_DATASETS, DigitClassifier, load_classifier
 from ..files import shown, user_path
-from ..handwriting.inversion import imitate, style_directions
+from ..handwriting.encoder import Encoder
+from ..handwriting.inversion import imitate
 from ..handwriting.pictures import prepare
-from ..handwriting.sampling import generate, write
+from ..handwriting.sampling import check_conditional, generate, write
 from ..models import Generator, load_generator
-from ..runs.torch_modes import ordinary_torch
 from ..runs.weights import as_generator
 from ..trainer import Trainer
 from .figures import png, training_view
+from .page import PAGE, describe, encoder_of, neighbours, page_latent, widget_script
 
 
-class Picture(w.Image):
-    """A PNG whose `tooltip` is also what a screen reader says."""
+class PageWidget(anywidget.AnyWidget):
+    """A widget that is a part of the page: `page` is what it works with, `status` what Python
+    tells beside the controls. It is shown as a picture where widgets do not run."""
 
-    description = traitlets.Unicode("").tag(
-        sync=True
-    )  # an image has none, but its tooltip fails without
+    page = traitlets.Unicode().tag(sync=True)  # what `describe` returns, as JSON text
+    status = traitlets.Unicode().tag(sync=True)
+    _esm = traitlets.Unicode().tag(sync=True)
+    _css = traitlets.Unicode().tag(sync=True)
+    mount = ""  # the function that builds it
 
+    def __init__(self, content: dict[str, Any], **traits: Any) -> None:
+        style = (PAGE / "style.css").read_text(encoding="utf-8")
+        script = widget_script(self.mount)
+        super().__init__(page=json.dumps(content), _esm=script, _css=style, **traits)
 
-class Panel(w.VBox):
-    """Widgets around a picture, `image`, which is shown by itself where widgets do not run, and a
-    `status` line."""
+    @property
+    def digits(self) -> Digits:
+        """What is shown."""
+        raise NotImplementedError
 
-    def __init__(self) -> None:
-        # its own size, and a border: white paper may lie on a white page
-        layout = {"align_self": "flex-start", "max_width": "99%"}
-        layout["border"] = "1px solid var(--jp-border-color1)"
-        self.image, self.status = Picture(format="png", layout=layout), w.HTML()
-        super().__init__()
+    def png(self) -> bytes:
+        """What is shown, as a picture."""
+        raise NotImplementedError
 
     @contextlib.contextmanager
     def _showing_errors(self, prefix: str = "") -> Iterator[None]:
+        self.status = ""
         try:
             yield
         except Exception as error:  # else its traceback goes to a log where nobody looks
-            self.status.value = html.escape(f"{prefix}{str(error) or type(error).__name__}")
+            self.status = f"{prefix}{str(error) or type(error).__name__}"
 
-    def _show_picture(self, digits: Digits, **options: Any) -> None:
-        self.image.value, self.image.tooltip = digits.png(**options), str(digits)
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.digits!r})"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """The widget, and its picture for places where widgets do not run."""
-        bundle = super()._repr_mimebundle_(**kwargs)
+        bundle: Any = super()._repr_mimebundle_(**kwargs)
         data = bundle[0] if isinstance(bundle, tuple) else bundle
-        if self.image.value:
-            data["image/png"] = base64.b64encode(self.image.value).decode()
+        data["image/png"] = base64.b64encode(self.png()).decode()
         return bundle
 
 
-class DigitPicker(Panel):
-    """Pick a digit or type a number, and choose its handwriting; see `digit_picker`. `digits` is
-    what is shown."""
+class DigitPicker(PageWidget):
+    """Pick a digit or type a number, and choose its handwriting; see `digit_picker`.
+
+    Its traits can be set, too, and what is set is shown: `value`, the number that is written or the
+    digit that is picked, as text; `digit` (0..9), in several handwritings while `number` is empty;
+    `number`, in one handwriting; `handwriting` (0 or more) and `history`, those that were chosen;
+    `first` and `count` (1..40) of the handwritings shown together; `slant`, `weight` and `height`
+    (-3..3, in standard deviations); `neatness` (0..1, truncation); `inverted`. `digits` is what
+    is shown.
+    """
+
+    mount = "mountPicker"
+    value = traitlets.Unicode("7")
+    digit = traitlets.Int(7, min=0, max=9).tag(sync=True)
+    number = traitlets.Unicode().tag(sync=True)
+    handwriting = traitlets.Int(0, min=0, max=2**32 - 1).tag(sync=True)
+    first = traitlets.Int(0, min=0, max=2**32 - 1).tag(sync=True)
+    history = traitlets.List(traitlets.Int(), [0]).tag(sync=True)
+    count = traitlets.Int(10, min=1, max=40).tag(sync=True)
+    neatness = traitlets.Float(0, min=0, max=1).tag(sync=True)
+    slant = traitlets.Float(0, min=-3, max=3).tag(sync=True)
+    weight = traitlets.Float(0, min=-3, max=3).tag(sync=True)
+    height = traitlets.Float(0, min=-3, max=3).tag(sync=True)
+    inverted = traitlets.Bool(False).tag(sync=True)
 
     def __init__(self, generator: Generator, folder: str | Path) -> None:
-        super().__init__()
         self.generator, self.folder = generator, user_path(folder)
-        self.directions: torch.Tensor | None = None
-        self.digits, self.name = Digits([]), ""
-        self.options_shown: dict[str, Any] = {}
-        tooltips = [f"write {digit}" for digit in range(10)]
-        self.digit = w.ToggleButtons(options=list(range(10)), value=7, tooltips=tooltips)
-        self.digit.style.button_width = "2.6em"
-        self.number = w.Text(placeholder="or type a number", tooltip="a number in one handwriting")
-        self.again = w.Button(
-            description="new handwriting", icon="random", tooltip="draw another handwriting"
-        )
-        self.handwriting = w.Dropdown(
-            options=[("handwriting 0", 0)],
-            tooltip="go back to an earlier handwriting",
-            layout={"width": "10em"},
-        )
-        self.count = w.IntSlider(value=10, min=1, max=40, description="how many")
-        self.neatness = w.FloatSlider(
-            min=0, max=1, step=0.05, description="neatness", tooltip="truncation: shorter latents"
-        )
-        self.style = {name: style_slider(name) for name in ("slant", "weight", "height")}
-        self.look = w.ToggleButtons(options=["ink on paper", "inverted"], layout={"width": "auto"})
-        self.look.style.button_width = "8em"
-        self.save = w.Button(
-            description="save as PNG", icon="download", tooltip="save what is shown"
-        )
-        self.save_gif = w.Button(
-            description="save as GIF", icon="film", tooltip="save it digit by digit"
-        )
-        self._arrange()
-        self._connect()
-        self.show()
+        content = describe(generator)
+        self.quantiles, self.directions = content["quantiles"], content["directions"]
+        super().__init__(content)
+        self.on_msg(lambda _, content, buffers: self._answer(content))
 
-    def _arrange(self) -> None:
-        rows = (
-            [self.number, self.again, self.handwriting],
-            [self.count, self.neatness],
-            list(self.style.values()),
-            [self.look, self.save, self.save_gif],
-        )
-        layout = {"flex_flow": "row wrap", "align_items": "center"}
-        boxes = [w.HBox(row, layout=layout) for row in rows]
-        self.children = [self.digit, *boxes, self.image, self.status]
+    @traitlets.validate("number")
+    def _check(self, proposal: Any) -> str:
+        if not proposal.value.strip():
+            return ""
+        check_conditional(self.generator)
+        return check_number(proposal.value)
 
-    def _connect(self) -> None:
-        sliders = self.style.values()
-        for control in (
-            self.digit,
-            self.number,
-            self.handwriting,
-            self.count,
-            self.neatness,
-            self.look,
-        ):
-            control.observe(self.show, "value")
-        for slider in sliders:
-            slider.observe(self.show, "value")
-        self.again.on_click(lambda _: self._new_handwriting())
-        for button, kind in ((self.save, "png"), (self.save_gif, "gif")):
-            button.on_click(lambda _, kind=kind: self._save(kind))
-        for control in (self.digit, self.number, *sliders):
-            control.disabled = not self.generator.hyperparameters.conditional
+    @traitlets.validate("value")
+    def _check_value(self, proposal: Any) -> str:
+        return check_number(proposal.value)
 
-    def show(self, _: Any = None) -> None:
-        """Write the number in the chosen handwriting, or, without a number, the digit in
-        several."""
-        with self._showing_errors():
-            z = self._latents()
-            inverted = (
-                self.look.value == "ink on paper"
-            )  # `Digits` itself keeps ink bright, as MNIST does
-            number, digit, count = self.number.value, self.digit.value, self.count.value
-            if number:
-                self.digits = write(self.generator, number, z=z[:1])
-                self.options_shown = {"strip": True, "inverted": inverted, "width": 240}
-            else:
-                self.digits = generate(self.generator, [digit] * count, z=z[:count])
-                self.options_shown = {"scale": 4, "inverted": inverted}
-            name = short_name(number.replace(" ", "-"), 40) or f"{digit}-x{count}"
-            sliders = (self.neatness, *self.style.values())
-            settings = "".join(f"-{slider.value:g}" for slider in sliders)
-            settings += "" if inverted else "-inverted"
-            self.name = f"{name}-handwriting{self.handwriting.value}{settings}"
-            self.status.value = ""
-            self._show_picture(self.digits, **self.options_shown)
+    @traitlets.observe("digit", "number")
+    def _tell_value(self, _: Any) -> None:
+        self.value = self.number or str(self.digit)
 
-    @ordinary_torch()
-    def _latents(self) -> torch.Tensor:
-        """The latents of the chosen handwriting and of the following ones, as the sliders ask: (40,
-        z_dim)."""
-        z = self.generator.draw_latents(self.count.max, random_source(self.handwriting.value))
-        z = z * (1 - 0.8 * self.neatness.value)
-        style = torch.tensor([slider.value for slider in self.style.values()])
-        if style.any():
-            if self.directions is None:  # measured when first asked for
-                self.directions = style_directions(self.generator)
-            z = z + style @ self.directions
-        return z
+    @traitlets.observe("value")
+    def _take_value(self, change: Any) -> None:
+        if change.new != (self.number or str(self.digit)):
+            single = len(change.new) == 1
+            with self.hold_sync(), self.hold_trait_notifications():
+                self.number = "" if single else change.new
+                self.digit = int(change.new) if single else self.digit
 
-    def _new_handwriting(self) -> None:
-        number = len(self.handwriting.options)
-        self.handwriting.unobserve(
-            self.show, "value"
-        )  # new options choose the first: not to be shown
-        self.handwriting.options = [*self.handwriting.options, (f"handwriting {number}", number)]
-        self.handwriting.observe(self.show, "value")
-        self.handwriting.value = number
+    @traitlets.observe("handwriting")
+    def _choose(self, change: Any) -> None:
+        with self.hold_sync():
+            if change.new not in neighbours(self.first, self.count):
+                self.first = change.new
+            if change.new not in self.history:
+                self.history = [*self.history, change.new]
 
-    def _save(self, kind: str) -> None:
-        path = self.folder / f"{self.name}.{kind}"
-        inverted = {"inverted": self.options_shown["inverted"]}
-        with self._showing_errors("not saved: "):
-            self.digits.save(path, **(self.options_shown if kind == "png" else inverted))
-            self.status.value = f"saved as {html.escape(str(shown(path)))}"
+    @property
+    def digits(self) -> Digits:
+        """What is shown: the number, or the digit in several handwritings."""
+        if self.number:
+            return write(self.generator, self.number, z=self._latents([self.handwriting]))
+        z = self._latents(neighbours(self.first, self.count))
+        return generate(self.generator, [self.digit] * self.count, z=z)
 
+    def _latents(self, handwritings: list[int]) -> torch.Tensor:
+        """Latents (n, z_dim) of handwritings, as the sliders ask."""
+        z_dim = self.generator.hyperparameters.z_dim
+        drawn = [page_latent(number, z_dim, self.quantiles) for number in handwritings]
+        z = torch.from_numpy(np.stack(drawn)) * (1 - 0.8 * self.neatness)
+        style = torch.tensor([self.slant, self.weight, self.height])
+        return z + style @ torch.tensor(self.directions) if style.any() else z
 
-def style_slider(name: str) -> w.FloatSlider:
-    """A slider for one feature of a handwriting."""
-    tooltip = f"{name}, in standard deviations"
-    return w.FloatSlider(min=-3, max=3, step=0.1, description=name, tooltip=tooltip)
+    def _look(self) -> dict[str, Any]:
+        """How its digits are made a picture."""
+        look: dict[str, Any] = {"strip": True, "width": 240} if self.number else {"scale": 4}
+        return look | {"inverted": not self.inverted}  # `Digits` has bright ink, as MNIST does
+
+    def png(self) -> bytes:
+        """What is shown, as a picture."""
+        return self.digits.png(**self._look())
+
+    def save(self, kind: str = "png") -> Path:
+        """Save what is shown to the folder, as "png", or digit by digit as "gif"; returns the
+        path."""
+        number = short_name(self.number.replace(" ", "-"), 40)
+        sliders = self.neatness, self.slant, self.weight, self.height
+        settings = "".join(f"-{value:g}" for value in sliders) + "-inverted" * self.inverted
+        shown_here = self.handwriting if self.number else self.first
+        name = f"{number or f'{self.digit}-x{self.count}'}-handwriting{shown_here}{settings}"
+        look = self._look() if kind == "png" else {"inverted": not self.inverted}
+        return self.digits.save(self.folder / f"{name}.{kind}", **look)
+
+    def _answer(self, content: dict[str, Any]) -> None:
+        """Answer the page: that Python is here, or that what is shown was saved."""
+        if kind := content.get("save"):
+            self.set_state(content["state"])  # as it was when the button was pressed
+            with self._showing_errors("not saved: "):
+                self.status = f"saved as {shown(self.save(kind))}"
+        else:
+            self.send({"folder": str(shown(self.folder))})
 
 
 def digit_picker(
@@ -209,101 +195,92 @@ def digit_picker(
     """A widget that writes the digit that is picked, or the number that is typed.
 
     One draws new handwriting, goes back to an earlier one, makes it neater, more slanted, heavier
-    or taller, and saves the picture to `folder`. generator: a trained one (the shipped one if
-    None).
+    or taller, and saves the picture to `folder` (without a kernel: downloads it). generator: a
+    trained one (the shipped one if None).
     """
     return DigitPicker(load_generator() if generator is None else as_generator(generator), folder)
 
 
-class Canvas(anywidget.AnyWidget):
-    """A square to draw on: `picture` is what was drawn, as the bytes of a PNG; counting `cleared`
-    up empties it."""
-
-    _esm = Path(__file__).with_name("pad.js")
-    picture = traitlets.CBytes(b"").tag(sync=True)
-    cleared = traitlets.Int(0).tag(sync=True)
-
-
-class DrawingPad(Panel):
+class DrawingPad(PageWidget):
     """Draw a digit, and see a number in that handwriting; see `drawing_pad`.
 
-    `z` is the latent of the handwriting, `digits` what it wrote.
+    `z` is the latent of the handwriting, `digits` what it wrote. `number` can be set, and `draw`
+    draws a picture.
     """
 
-    def __init__(self, generator: Generator, classifier: DigitClassifier) -> None:
-        super().__init__()
-        self.generator, self.classifier = generator, classifier
-        self.drawn: Digits | None = None
-        self.digits = Digits([])
-        self.z = torch.zeros(
-            1, generator.hyperparameters.z_dim
-        )  # before a drawing: the mean latent
-        self.canvas = Canvas()
-        self.clear = w.Button(description="clear", icon="eraser", tooltip="empty the pad")
-        self.guess = w.ToggleButtons(
-            options=[("?", None), *((str(digit), digit) for digit in range(10))],
-            description="it is a",
-            tooltips=["not recognised yet", *(f"it is a {digit}" for digit in range(10))],
-        )
-        self.guess.style.button_width = "2.4em"
-        self.number = w.Text("0123456789", description="write", tooltip="digits and spaces")
-        self.number.style.description_width = "3em"
-        hidden = {"width": "280px", "visibility": "hidden"}
-        self.progress = w.FloatProgress(min=0, max=1, layout=hidden)
-        self.clear.on_click(lambda _: self._clear())
-        self.canvas.observe(lambda change: self._recognise(), "picture")
-        self.guess.observe(lambda change: self._imitate(), "value")
-        self.number.observe(lambda change: self._write(), "value")
-        right = w.VBox([self.guess, self.number, self.progress, self.image, self.status])
-        right.layout.margin = "0 0 0 1em"
-        left = w.VBox([self.canvas, self.clear])
-        self.children = [w.HBox([left, right], layout={"flex_flow": "row wrap"})]
-        self._write(
-            "Draw a digit: it is recognised, and a number is written in the same handwriting."
-        )
+    mount = "mountPad"
+    number = traitlets.Unicode("0123456789").tag(sync=True)
+    # {time, image, label, latent}: a drawing of 784 numbers from 0 to 1, made like MNIST's, what it
+    # is, and what the encoder found; None is an empty pad
+    drawn = traitlets.Dict(None, allow_none=True).tag(sync=True)
+    # {time, latent}: what `imitate` found for the drawing of that time
+    refined = traitlets.Dict(None, allow_none=True).tag(sync=True)
 
-    def _clear(self) -> None:
-        self.canvas.cleared += 1
-        self.drawn = self.guess.value = None
-        self.status.value = ""
+    def __init__(self, generator: Generator, encoder: Encoder, classifier: DigitClassifier) -> None:
+        self.generator, self.encoder, self.classifier = generator, encoder, classifier
+        super().__init__(describe(generator, encoder, classifier))
 
-    def _recognise(self) -> None:
+    @traitlets.validate("number")
+    def _check(self, proposal: Any) -> str:
+        return check_number(proposal.value) if proposal.value.strip() else ""
+
+    def draw(self, picture: Any, label: int | None = None) -> None:
+        """Put a picture on the pad, as if it had been drawn there.
+
+        picture: all that `prepare` takes. label: what it is; the classifier says it if left out.
+        """
+        digit = prepare(picture)
+        label = int(self.classifier.predict(digit)[0]) if label is None else label
+        z = self.encoder.encode(Digits(digit.images, [label]))
+        image = (digit.images.flatten() / 255).round(4).tolist()
+        now = time.time_ns() // 1_000_000
+        self.drawn = {"time": now, "image": image, "label": label, "latent": z[0].tolist()}
+
+    @traitlets.observe("drawn")
+    def _refine(self, _: Any) -> None:
         with self._showing_errors():
-            self.drawn = prepare(PIL.Image.open(io.BytesIO(self.canvas.picture)))
-            predicted = int(self.classifier.predict(self.drawn)[0])
-            if self.guess.value == predicted:  # the same digit, drawn again
-                self._imitate()
-            self.guess.value = predicted
+            if self.drawn:
+                z = imitate(self.generator, drawn_digit(self.drawn))
+                self.refined = {"time": self.drawn["time"], "latent": z[0].tolist()}
 
-    def _imitate(self) -> None:
-        if self.drawn is None or self.guess.value is None:
-            return
-        start, self.progress.layout.visibility = time.perf_counter(), "visible"
-        with self._showing_errors():
-            drawn = Digits(self.drawn.images, [self.guess.value])
-            self.z = imitate(self.generator, drawn, progress=self._show_progress)
-            seconds = time.perf_counter() - start
-            self._write(f"recognised as {self.guess.value}; handwriting found in {seconds:.1f} s")
-        self.progress.layout.visibility = "hidden"
+    @property
+    def z(self) -> torch.Tensor:
+        """The latent (1, z_dim) of the handwriting; before a drawing, the mean."""
+        if not self.drawn:
+            return torch.zeros(1, self.generator.hyperparameters.z_dim)
+        better = self.refined and self.refined["time"] == self.drawn["time"]
+        return torch.tensor([(self.refined if better else self.drawn)["latent"]])
 
-    def _show_progress(self, fraction: float) -> None:
-        self.progress.value = fraction
+    @property
+    def digits(self) -> Digits:
+        """The number, in the handwriting of the drawing."""
+        return write(self.generator, self.number, z=self.z) if self.number else Digits([])
 
-    def _write(self, status: str = "") -> None:
-        with self._showing_errors():
-            self.digits = write(self.generator, self.number.value, z=self.z)
-            self._show_picture(self.digits, strip=True, inverted=True, width=240, scale=3)
-            self.status.value = status
+    def png(self) -> bytes:
+        """What is shown, as a picture."""
+        return self.digits.png(strip=True, inverted=True, width=240, scale=3)
+
+
+def drawn_digit(drawn: dict[str, Any]) -> Digits:
+    """What was drawn on the pad, as one digit with its label."""
+    pixels = np.asarray(drawn["image"], dtype=float)
+    if pixels.shape != (784,) or not ((pixels >= 0) & (pixels <= 1)).all():
+        raise InvalidInputError("a drawing must be made of 784 numbers from 0 to 1")
+    return Digits((255 * pixels).round().astype(np.uint8).reshape(1, 28, 28), [drawn["label"]])
 
 
 def drawing_pad(generator: nn.Module | None = None) -> DrawingPad:
     """A widget to draw a digit on with mouse, pen or finger.
 
     The classifier says what it sees (which one can correct), and a number appears in the same
-    handwriting. generator: a trained, conditional one (the shipped one if None).
+    handwriting: an encoder finds it at once, and `imitate` improves it where a kernel runs.
+    generator: a trained, conditional one (the shipped one if None). For another than the shipped
+    one, an encoder is trained first, for half a minute. Raises `InvalidInputError` for an
+    unconditional generator.
     """
     generator = load_generator() if generator is None else as_generator(generator)
-    return DrawingPad(generator, load_classifier())
+    check_conditional(generator)
+    return DrawingPad(generator, encoder_of(generator), load_classifier())
 
 
 class StopButton(anywidget.AnyWidget):

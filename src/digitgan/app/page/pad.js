@@ -2,14 +2,15 @@
 
 import { button, eachFrame, element, keys, whenResized } from "./controls.js";
 import { joinLines, prepareDrawing } from "./handwriting.js";
-import { colour, paint, savePicture } from "./ink.js";
+import { colour, inked, paint, savePicture } from "./ink.js";
 import { fitLines } from "./picker.js";
 
 /** What a pad's model holds, and where it begins. */
 export const PAD_STATE = {
-  drawing: null, // 784 numbers from 0 to 1: the drawing, made like MNIST's digits
-  label: null, // what it is, as recognised or corrected
-  latent: null, // z_dim numbers: its handwriting
+  // { time, image, label, latent }: 784 numbers from 0 to 1, the drawing made like MNIST's digits;
+  // what it is, as recognised or corrected; z_dim numbers, its handwriting
+  drawn: null,
+  refined: null, // { time, latent }: the handwriting of that drawing, as Python found it
   number: "0123456789", // what is written in it
 };
 
@@ -24,6 +25,7 @@ export function mountPad(root, model, studio) {
     model.save_changes();
   };
   let strokes = [], stroke = null, timer = 0, writings = 0, page = null;
+  let own = null, seen; // the time of the drawing whose strokes are shown, and of the last one
 
   // ---- what is seen ----
   const canvas = element("canvas", {
@@ -42,7 +44,7 @@ export function mountPad(root, model, studio) {
   });
   const guesses = keys("what you drew",
     studio.classes.map((name, value) => ({ value, text: name, title: `it is ${name}` })),
-    (label) => goOn(label));
+    (label) => goOn(get("drawn").image, label));
   const told = element("p", { class: "caption", role: "status" });
   const paper = element("div", { class: "paper line" });
   const sheet = element("div", { class: "sheet" }, paper);
@@ -104,8 +106,15 @@ export function mountPad(root, model, studio) {
     const pen = canvas.getContext("2d"), [red, green, blue] = colour(canvas, "color");
     pen.strokeStyle = `rgb(${red} ${green} ${blue})`;
     trace(pen, side);
-    board.classList.toggle("empty", !strokes.length);
-    undo.disabled = clear.disabled = !strokes.length;
+    const drawn = get("drawn"), given = drawn && !strokes.length; // not drawn on this canvas
+    if (given) {
+      const pixels = drawn.image.map((ink) => 255 * ink);
+      const image = { width: 28, height: 28, pixels };
+      pen.putImageData(inked(image, side, side, [red, green, blue]), 0, 0);
+    }
+    board.classList.toggle("empty", !strokes.length && !given);
+    undo.disabled = !strokes.length;
+    clear.disabled = !strokes.length && !given;
   }
   const redrawSoon = eachFrame(redraw);
 
@@ -138,9 +147,8 @@ export function mountPad(root, model, studio) {
     clearTimeout(timer);
     strokes = [];
     stroke = null;
+    change({ drawn: null });
     redraw();
-    showProbabilities(null);
-    change({ drawing: null, label: null, latent: null });
   }
 
   // ---- recognising, and going on ----
@@ -154,16 +162,14 @@ export function mountPad(root, model, studio) {
     const image = prepareDrawing(ink, SIZE, SIZE);
     if (!image) return;
     const probabilities = studio.recognise(image);
-    showProbabilities(probabilities);
-    model.set("drawing", Array.from(image));
-    goOn(probabilities.indexOf(Math.max(...probabilities)));
+    goOn(Array.from(image), probabilities.indexOf(Math.max(...probabilities)));
   }
 
-  /** Find the handwriting of the drawing, taken for this label, and write in it. */
-  function goOn(label) {
-    if (!get("drawing")) return guesses.show(null);
-    const latent = Array.from(studio.encode(Float32Array.from(get("drawing")), label));
-    change({ label, latent });
+  /** Find the handwriting of an image, taken for this label, and write in it. */
+  function goOn(image, label) {
+    const latent = Array.from(studio.encode(Float32Array.from(image), label));
+    own = Date.now();
+    change({ drawn: { time: own, image, label, latent } });
   }
 
   function showProbabilities(probabilities) {
@@ -173,9 +179,10 @@ export function mountPad(root, model, studio) {
 
   function write() {
     if (!sheet.clientWidth) return;
-    const text = get("number").trim() ? get("number") : "";
-    const latent = get("latent") ?? new Float32Array(studio.zDim); // the mean, before a drawing
-    sheet.classList.toggle("waiting", !get("latent"));
+    const text = get("number").trim() ? get("number") : "", drawn = get("drawn");
+    const found = drawn && (get("refined")?.time === drawn.time ? get("refined") : drawn);
+    const latent = found?.latent ?? new Float32Array(studio.zDim); // the mean, before a drawing
+    sheet.classList.toggle("waiting", !drawn);
     paper.replaceChildren();
     page = null;
     if (text) {
@@ -192,13 +199,21 @@ export function mountPad(root, model, studio) {
   }
 
   function show() {
-    const label = get("label");
+    const drawn = get("drawn"), label = drawn?.label ?? null;
+    if (drawn && drawn.time !== own) { // in Python, or in another view of this pad
+      strokes = [];
+      redraw();
+    }
+    if (drawn?.time !== seen) {
+      seen = drawn?.time;
+      showProbabilities(drawn && studio.recognise(Float32Array.from(drawn.image)));
+    }
     guesses.show(label);
-    for (const input of guesses.inputs.values()) input.disabled = !get("drawing");
+    for (const input of guesses.inputs.values()) input.disabled = !drawn;
     if (number.value !== get("number")) number.value = get("number");
-    told.textContent = label === null
+    told.textContent = get("status") || (label === null
       ? "Draw a digit: this number goes on in your handwriting."
-      : `Recognised as ${studio.classes[label]}. Wrong? Press the right key.`;
+      : `Recognised as ${studio.classes[label]}. Wrong? Press the right key.`);
   }
 
   const writeSoon = eachFrame(write), listeners = [];
@@ -206,8 +221,8 @@ export function mountPad(root, model, studio) {
     model.on(`change:${name}`, f);
     listeners.push([`change:${name}`, f]);
   };
-  for (const name of ["label", "number", "drawing"]) listen(name, show);
-  for (const name of ["latent", "number"]) listen(name, writeSoon);
+  for (const name of ["drawn", "number", "status"]) listen(name, show);
+  for (const name of ["drawn", "refined", "number"]) listen(name, writeSoon);
   const rest = [whenResized(sheet, writeSoon), whenResized(board, redrawSoon)];
   show();
   redraw();

@@ -35,6 +35,7 @@ export function mountPicker(root, model, studio) {
   });
   const thumbnails = new Map();
   let drawings = 0, parts = [];
+  let folder = null; // where Python saves pictures, once it has answered
 
   // ---- what is seen ----
   const paper = element("div", { class: "paper" });
@@ -62,10 +63,13 @@ export function mountPicker(root, model, studio) {
     begin(seed);
   }, "primary");
   const save = button("Save as PNG", "save what is shown as a picture", () => {
+    if (folder) return saveInPython("png");
     const { wide, high } = parts;
     savePicture(fileName(), parts, wide, high, sheet);
     caption.textContent = `Saved ${fileName()}.png.`;
   });
+  const film = button("Save as GIF", "save what is shown digit by digit", () => saveInPython("gif"));
+  film.style.visibility = "hidden"; // until Python answers
   const looks = keys("paper", [
     { value: false, text: "Ink on paper", title: "dark ink on light paper" },
     { value: true, text: "Inverted", title: "light ink on dark paper" },
@@ -102,7 +106,7 @@ export function mountPicker(root, model, studio) {
   if (studio.conditional) entry.append(digits.root);
   if (studio.writes) entry.append(number);
   const desk = element("div", { class: "desk" }, sheet, caption, past,
-    element("div", { class: "row" }, fresh, save, looks.root));
+    element("div", { class: "row" }, fresh, save, ...(model.send ? [film] : []), looks.root));
   const panel = element("section", { class: "panel", "aria-label": "style" },
     element("div", { class: "head title" }, element("h3", {}, "Style"), reset), ...shown);
   const whole = element("div", { class: "digitgan picker" }, entry, desk, panel);
@@ -215,6 +219,22 @@ export function mountPicker(root, model, studio) {
     return `${what.replace(/[^\w-]+/g, "-")}-handwriting-${get("handwriting")}`;
   }
 
+  // ---- Python, in a notebook whose kernel runs ----
+  function saveInPython(kind) {
+    const state = Object.fromEntries(Object.keys(PICKER_STATE).map((name) => [name, get(name)]));
+    caption.textContent = `Saving in ${folder} \u2026`; // it waits for a cell that runs
+    model.send({ save: kind, state });
+  }
+
+  function hear(message) {
+    folder = message.folder;
+    film.style.visibility = "";
+  }
+
+  function tell() {
+    if (get("status")) caption.textContent = get("status");
+  }
+
   const drawSoon = eachFrame(draw), listeners = [];
   const listen = (names, f) => names.forEach((name) => {
     model.on(`change:${name}`, f);
@@ -224,12 +244,16 @@ export function mountPicker(root, model, studio) {
   listen(["digit", "number", "inverted"], draw);
   listen(["handwriting", "first", "count", ...STYLES], drawSoon);
   listen(["history", "handwriting"], drawPast);
+  listen(["status"], tell);
+  model.on("msg:custom", hear);
   const rest = whenResized(sheet, () => (drawSoon(), repaintPast()));
   drawControls();
   draw();
   drawPast();
+  model.send?.({ ask: "folder" });
   return () => {
     rest();
+    model.off("msg:custom", hear);
     for (const [event, listener] of listeners) model.off(event, listener);
     root.replaceChildren();
   };
