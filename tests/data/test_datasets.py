@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torchvision
 
-from digitgan import InvalidInputError, load_digits
+from digitgan import Digits, InvalidInputError, load_digits
 from digitgan.data import datasets
 
 
@@ -78,3 +78,21 @@ def test_without_the_repository_torchvision_is_asked_and_its_failure_told(
     with pytest.raises(InvalidInputError, match=r"could not be downloaded \(no network\)"):
         load_digits("FashionMNIST", data_dir=tmp_path)
     assert "torchvision downloads it" in capsys.readouterr().out
+
+
+def test_writers_are_given_to_mnist_in_its_own_order_alone(test_digits, tmp_path):
+    nobody = Digits(test_digits.images, test_digits.labels)
+    nobody.to_idx(tmp_path / "copy", train=False)
+    assert (load_digits("MNIST", False, tmp_path / "copy").writers == test_digits.writers).all()
+    nobody[::-1].to_idx(tmp_path / "reversed", train=False)
+    assert load_digits("MNIST", False, tmp_path / "reversed").writers is None
+    raw = test_digits[:7].to_idx(tmp_path / "short")
+    longer = test_digits[:9].to_idx(tmp_path / "longer") / "train-writers-idx1-int"
+    longer.replace(raw / longer.name)
+    with pytest.raises(InvalidInputError, match="9 writers for 7 images"):
+        load_digits("MNIST", True, tmp_path / "short")
+
+
+def test_mnist_has_539_writers_and_297_others(train_digits, test_digits):
+    train, test = set(train_digits.writers.tolist()), set(test_digits.writers.tolist())
+    assert len(train) == 539 and len(test) == 297 and not train & test

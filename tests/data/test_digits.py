@@ -116,3 +116,42 @@ def test_digits_save_themselves_as_strip_and_gif(test_digits, tmp_path):
     with pytest.raises(InvalidInputError, match="gif"):
         test_digits[:0].save(tmp_path / "none.gif")
     assert not (tmp_path / "none.gif").exists()
+
+
+def test_writers_are_kept_by_slices_sums_and_loops(test_digits):
+    assert set(test_digits[test_digits.writers == 2450].writers) == {2450}
+    assert test_digits[[5, 0]].writers.tolist() == [2450, 2578]
+    assert test_digits[:3].writers.tolist() == [2578, 2359, 2530]
+    assert [int(digit.writers[0]) for digit in test_digits[:3]] == [2578, 2359, 2530]
+    unknown = Digits(test_digits.images[:2], [7, 2])
+    assert unknown.writers is None and unknown[:1].writers is None
+    assert (unknown + test_digits[:1]).writers.tolist() == [-1, -1, 2578]
+    assert (test_digits[:1] + unknown).writers.tolist() == [2578, -1, -1]
+
+
+@pytest.mark.parametrize(
+    ("writers", "said"),
+    [
+        ([1], "1 writers for 2 images"),
+        ([1, -2], "writer -2"),
+        ([1, 2**31], "writer 2147483648"),
+        ([0.5, 1], "writers = .*whole numbers"),
+        (["a", "b"], "writers = .*whole numbers"),
+    ],
+)
+def test_writers_that_are_none_are_refused(writers, said):
+    with pytest.raises(InvalidInputError, match=said):
+        Digits(np.zeros((2, 28, 28)), [1, 2], writers=writers)
+
+
+def test_writers_are_saved_and_read(test_digits, tmp_path):
+    raw = test_digits[:30].to_idx(tmp_path)
+    assert (
+        load_digits("MNIST", True, tmp_path).writers.tolist() == test_digits.writers[:30].tolist()
+    )
+    Digits(test_digits.images[:30], test_digits.labels[:30]).to_idx(tmp_path)
+    assert load_digits("MNIST", True, tmp_path).writers is None  # not those of the digits before
+    assert not list(raw.glob("*writers*"))
+    folder = test_digits[:2].to_image_folder(tmp_path / "images")
+    text = (folder / "writers.csv").read_text().split()
+    assert text == ["file,writer", "7/0.png,2578", "2/1.png,2359"]

@@ -1,6 +1,7 @@
 """The sets of real digits: MNIST, which lies in the repository, and those that are read or
 downloaded."""
 
+import hashlib
 import itertools
 import re
 import zlib
@@ -8,18 +9,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import InvalidInputError
 from ..files import ASSET, user_path
 from ..hyperparameters import Hyperparameters
 from ..streams import tell
 from .digits import Digits
-from .idx import IMAGES, LABELS, read_idx
+from .idx import IMAGES, LABELS, WRITERS, read_idx
 
 SHA256 = {  # of the raw bytes of MNIST as published (LeCun, Cortes & Burges, 1998)
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    # of who wrote each digit (Yadav & Bottou, 2019)
+    "train-writers-idx1-short": "d35a9f2f67cffc42cffa71f2ea3836057010e277931851a38fa1d336c9b60df4",
+    "t10k-writers-idx1-short": "73ea42627e35f032384d76b5a63c6aaadec08acaa425def0f7321e13231927ca",
 }
 DOWNLOADS: dict[str, dict[str, str]] = {  # sets that torchvision knows, with its further arguments
     "MNIST": {},
@@ -46,7 +52,9 @@ def load_digits(
     `idx`, and in a folder of their own name, as Kaggle has them. A set that torchvision knows and
     that is not there is downloaded by torchvision into `data_dir` (~/.cache/digitgan if None), and
     a line says so. Images that are not gzipped stay in their file until they are looked at, so a
-    set may be larger than memory; a gzipped one has at most 500,000.
+    set may be larger than memory; a gzipped one has at most 500,000. `writers` are those of a third
+    file beside the two, if there is one named like them, and of MNIST itself wherever it lies (its
+    images are told by their SHA-256).
 
     Raises `InvalidInputError` where the set cannot be had or its files are not sound, and where
     files of the set lie there under names that are not the set's: it says what to rename.
@@ -143,7 +151,7 @@ def _fits(path: Path, stem: str) -> bool:
     """Whether a file is named like `stem`, whatever stands before `idx`, gzipped or not."""
     name = path.name.lower().removesuffix(".gz")
     ending = re.sub(r"[._-]idx", "-idx", name).removeprefix(stem)
-    return bool(re.fullmatch(r"\d?(-(ubyte|int))?", ending))
+    return bool(re.fullmatch(r"\d?(-(ubyte|short|int))?", ending))
 
 
 def _read(folder: Path, name: str, train: bool, verify: bool = False) -> Digits:
@@ -161,6 +169,25 @@ def _read(folder: Path, name: str, train: bool, verify: bool = False) -> Digits:
             images = images.swapaxes(1, 2)
         if labels.ndim == 2:  # QMNIST: the label and seven columns on who wrote it
             labels = labels[:, 0]
-        return Digits(images, labels)
+        if path := _find(folder, name, train, "writers"):
+            checksum = SHA256[path.name.removesuffix(".gz")] if verify else ""
+            writers = read_idx(path, WRITERS, checksum)
+        else:
+            writers = _writers_of_mnist(images, train)
+        return Digits(images, labels, writers=writers)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InvalidInputError(f"{path}: not a sound IDX file ({error})") from None
+
+
+def _writers_of_mnist(images: np.ndarray, train: bool) -> np.ndarray | None:
+    """The writers of MNIST's images, from the repository, if these are they in MNIST's order."""
+    part, count = ("train", 60_000) if train else ("t10k", 10_000)
+    path = ASSET / "mnist" / f"{part}-writers-idx1-short.gz"
+    if len(images) != count or not path.is_file():
+        return None
+    head = b"\0\0\x08\x03" + b"".join(n.to_bytes(4, "big") for n in images.shape)
+    digest = hashlib.sha256(head)
+    digest.update(np.ascontiguousarray(images))
+    if digest.hexdigest() != SHA256[f"{part}-images-idx3-ubyte"]:
+        return None
+    return read_idx(path, WRITERS, SHA256[path.name.removesuffix(".gz")])

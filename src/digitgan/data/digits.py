@@ -14,15 +14,17 @@ from ..errors import InvalidInputError, short_repr
 from ..files import atomic_open, atomic_write, user_path
 from . import layout
 from .idx import write_idx
+from .tables import write_csv
 
 SHOWN = 100  # digits that a notebook shows of a larger set
 ROUNDING = 1e-3  # how far images in 0..1 may lie outside, after resizing, say
+MOST_WRITER = 2**31 - 1  # the largest number of a writer that an IDX file takes
 RULE = "fractions in 0..1, or whole numbers from 0 (paper) to 255 (ink)"
 
 
 class Digits:
     """Images with labels: `images` uint8 (N, 28, 28), ink 255 on paper 0; `labels` int64 (N,), -1
-    where unknown.
+    where unknown; `writers` int64 (N,), who wrote each, -1 where unknown, or None if nobody knows.
 
     Anything array-like is accepted (lists, arrays, tensors; one image may come without its first
     axis, a channel axis of 1 is dropped) and checked. `ink` is the number that stands for full ink
@@ -37,7 +39,9 @@ class Digits:
     Raises `InvalidInputError` where shapes, numbers or lengths do not fit.
     """
 
-    def __init__(self, images: Any, labels: Any = None, ink: float | None = None) -> None:
+    def __init__(
+        self, images: Any, labels: Any = None, ink: float | None = None, writers: Any = None
+    ) -> None:
         images = _array(images, "images")
         if images.ndim == 4 and images.shape[1] == 1:
             images = images[:, 0]
@@ -55,6 +59,7 @@ class Digits:
             raise InvalidInputError(
                 f"{len(self.labels)} labels for {len(images)} images: must be as many"
             )
+        self.writers = None if writers is None else check_writers(writers, len(images))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -65,14 +70,17 @@ class Digits:
         Raises IndexError for others.
         """
         if isinstance(index, slice):  # stays in the same memory, or file
-            return Digits(self.images[index], self.labels[index], ink=255)
+            return Digits(self.images[index], self.labels[index], 255, self._writers_of(index))
         index = index.detach().cpu().numpy() if hasattr(index, "detach") else index
         rows = np.arange(len(self))[index]
         if rows.ndim > 1:
             raise IndexError(f"index {short_repr(index)}: must choose digits along one axis")
         kind = Digits if rows.ndim else Digit
         rows = np.atleast_1d(rows)
-        return kind(self.images[rows], self.labels[rows], ink=255)
+        return kind(self.images[rows], self.labels[rows], 255, self._writers_of(rows))
+
+    def _writers_of(self, rows: Any) -> np.ndarray | None:
+        return None if self.writers is None else self.writers[rows]
 
     def __getitems__(self, rows: list[int]) -> list[tuple[np.ndarray, int]]:
         """What torch's `DataLoader` asks for: (image uint8 (28, 28), label) of some rows."""
@@ -85,7 +93,11 @@ class Digits:
         if not isinstance(other, Digits):
             return NotImplemented
         images = np.concatenate([self.images, other.images])
-        return Digits(images, np.concatenate([self.labels, other.labels]), ink=255)
+        labels, writers = np.concatenate([self.labels, other.labels]), None
+        if self.writers is not None or other.writers is not None:
+            parts = [d.writers if d.writers is not None else [-1] * len(d) for d in (self, other)]
+            writers = np.concatenate(parts).astype(np.int64)
+        return Digits(images, labels, 255, writers)
 
     def __radd__(self, other: Any) -> "Digits":
         """`sum` of some `Digits` begins with 0."""
@@ -157,8 +169,9 @@ class Digits:
     def to_idx(self, folder: str | Path, train: bool = True) -> Path:
         """Write uncompressed IDX files below `folder`/MNIST/raw, and return that folder.
 
-        `torchvision.datasets.MNIST(folder)` reads them once both sets are there. Raises
-        `InvalidInputError` where a label is unknown.
+        `torchvision.datasets.MNIST(folder)` reads them once both sets are there. Where writers are
+        known, they go into a third file that `load_digits` reads. Raises `InvalidInputError` where
+        a label is unknown.
         """
         if (self.labels < 0).any():
             told = f"{(self.labels < 0).sum()} of {len(self)} digits have no label"
@@ -168,13 +181,20 @@ class Digits:
     def to_image_folder(self, folder: str | Path) -> Path:
         """Write each digit as `folder`/<label>/<number>.png, and return the folder.
 
-        `torchvision.datasets.ImageFolder` reads them. Digits without a label go to `unknown`.
+        `torchvision.datasets.ImageFolder` reads them. Digits without a label go to `unknown`. Where
+        writers are known, `folder`/writers.csv has the writer of each file.
         """
         folder = user_path(folder)
+        files = []
         width = len(str(max(len(self) - 1, 0)))
         for i, label in enumerate(self.labels):
             name = "unknown" if label < 0 else str(label)
-            self[i].save(folder / name / f"{i:0{width}}.png", scale=1)
+            files.append(f"{name}/{i:0{width}}.png")
+            self[i].save(folder / files[-1], scale=1)
+        (folder / "writers.csv").unlink(missing_ok=True)  # of what lay there before
+        if self.writers is not None:
+            named = zip(files, self.writers.tolist(), strict=True)
+            write_csv(folder / "writers.csv", [{"file": f, "writer": w} for f, w in named])
         return folder
 
 
@@ -190,7 +210,29 @@ def check_labels(labels: Any, lowest: int = 0) -> np.ndarray:
 
     Raises `InvalidInputError` unless they are whole numbers from `lowest` to 9.
     """
-    array = np.atleast_1d(_array(labels, "labels"))
+    array = _whole_numbers(labels, "labels")
+    wrong = array[(array < lowest) | (array > 9)]
+    if len(wrong):
+        raise InvalidInputError(f"label {int(wrong[0])}: must be from {lowest} to 9")
+    return array.astype(np.int64)
+
+
+def check_writers(writers: Any, count: int) -> np.ndarray:
+    """Writers as an int64 array (`count`,).
+
+    Raises `InvalidInputError` unless they are as many whole numbers, from -1 (unknown) on.
+    """
+    array = _whole_numbers(writers, "writers")
+    if len(array) != count:
+        raise InvalidInputError(f"{len(array)} writers for {count} images: must be as many")
+    wrong = array[(array < -1) | (array > MOST_WRITER)]
+    if len(wrong):
+        raise InvalidInputError(f"writer {int(wrong[0])}: must be from -1 to {MOST_WRITER:,}")
+    return array.astype(np.int64)
+
+
+def _whole_numbers(values: Any, name: str) -> np.ndarray:
+    array = np.atleast_1d(_array(values, name))
     if array.size == 0:
         array = array.astype(np.int64).reshape(-1)
     whole = array.dtype.kind in "iu" or (
@@ -199,11 +241,8 @@ def check_labels(labels: Any, lowest: int = 0) -> np.ndarray:
         and (array == np.floor(array)).all()
     )
     if array.ndim != 1 or not whole:
-        raise InvalidInputError(f"labels = {short_repr(labels)}: must be whole numbers, (N,)")
-    wrong = array[(array < lowest) | (array > 9)]
-    if len(wrong):
-        raise InvalidInputError(f"label {int(wrong[0])}: must be from {lowest} to 9")
-    return array.astype(np.int64)
+        raise InvalidInputError(f"{name} = {short_repr(values)}: must be whole numbers, (N,)")
+    return array
 
 
 def to_pixels(images: np.ndarray, ink: float | None = None) -> np.ndarray:

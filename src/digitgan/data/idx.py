@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from ..files import UNSUPPORTED, atomic_open, user_path
+from ..files import UNSUPPORTED, atomic_open, atomic_write, user_path
 
 if TYPE_CHECKING:
     from .digits import Digits
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Kinds = dict[int, tuple[str, list[int]]]
 IMAGES: Kinds = {0x803: ("u1", [28, 28])}
 LABELS: Kinds = {0x801: ("u1", []), 0xC02: (">i4", [8])}
+WRITERS: Kinds = {0xB01: (">i2", []), 0xC01: (">i4", [])}
 MOST_PACKED, MOST = 500_000, 50_000_000  # images in a gzipped file, and in another
 
 
@@ -28,8 +29,10 @@ def write_idx(
 ) -> Path:
     """Write `count` digits with their labels below `folder`/MNIST/raw, and return that folder.
 
-    They come as an iterable of `Digits`, of which one at a time is in memory.
+    They come as an iterable of `Digits`, of which one at a time is in memory. Where all of them
+    have writers, these go into a third file.
     """
+    writers: list[np.ndarray | None] = []
     raw, prefix = user_path(folder) / "MNIST" / "raw", "train" if train else "t10k"
     number, side = count.to_bytes(4, "big"), (28).to_bytes(4, "big")
     with (
@@ -41,6 +44,13 @@ def write_idx(
         for batch in batches:
             images.write(batch.images.tobytes())
             labels.write(batch.labels.astype(np.uint8).tobytes())
+            writers.append(batch.writers)
+    path = raw / f"{prefix}-writers-idx1-int"
+    path.unlink(missing_ok=True)  # of the digits that lay there before
+    known = [batch for batch in writers if batch is not None]
+    if known and len(known) == len(writers):
+        numbers = np.concatenate(known).astype(">i4").tobytes()
+        atomic_write(path, b"\0\0\x0c\x01" + number + numbers)
     return raw
 
 
