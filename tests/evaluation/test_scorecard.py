@@ -4,7 +4,7 @@ import scipy.linalg
 
 from digitgan import Digits, InvalidInputError, generate, load_generator, score
 from digitgan.evaluation.classifier import load_classifier
-from digitgan.evaluation.scorecard import style_consistency
+from digitgan.evaluation.scorecard import style_consistency, writers_consistency
 from digitgan.models import sample_rows
 
 
@@ -66,3 +66,27 @@ def test_cas_is_the_accuracy_of_a_classifier_trained_on_the_digits(train_digits,
     card = score(test_digits[:200], test_digits[:500], cas_samples=wrong)
     assert f"({len(wrong):,} digits)" in str(card)
     assert card.cas < 0.1 and card.reference.cas > 0.7
+
+
+def test_real_writers_agree_with_themselves_and_strangers_do_not(train_digits):
+    slant, width, height = writers_consistency(train_digits)
+    assert 0.7 < slant < 0.95 and 0.75 < width < 0.95 and 0.2 < height < 0.4
+    swapped = train_digits.writers.copy()  # each label by another person under the same name
+    names, rng = np.unique(swapped), np.random.default_rng(0)
+    for y in range(10):
+        rows = train_digits.labels == y
+        swapped[rows] = rng.permutation(names)[np.searchsorted(names, swapped[rows])]
+    strangers = Digits(train_digits.images, train_digits.labels, 255, swapped)
+    assert max(np.abs(writers_consistency(strangers))) < 0.15
+    assert writers_consistency(Digits(train_digits.images, train_digits.labels, 255)) is None
+    assert writers_consistency(train_digits[train_digits.writers < 15]) is None  # too few
+
+
+def test_scorecard_holds_one_latent_beside_one_writer(train_digits, test_digits):
+    generator = load_generator()
+    card = score(test_digits[:200], style_rows=sample_rows(generator, 50, seed=0))
+    people = writers_consistency(train_digits)
+    assert card.reference.style_consistency == people
+    assert max(np.abs(card.strangers)) < 0.15
+    row = next(row for row in card.rows() if row[0].startswith("style consistency: slant"))
+    assert row[2:4] == (f"{people[0]:.2f}", "as people") and "strangers" in row[0]

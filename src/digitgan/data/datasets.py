@@ -171,7 +171,7 @@ def _read(folder: Path, name: str, train: bool, verify: bool = False) -> Digits:
             labels = labels[:, 0]
         if path := _find(folder, name, train, "writers"):
             checksum = SHA256[path.name.removesuffix(".gz")] if verify else ""
-            writers = read_idx(path, WRITERS, checksum)
+            writers: np.ndarray | None = read_idx(path, WRITERS, checksum)
         else:
             writers = _writers_of_mnist(images, train)
         return Digits(images, labels, writers=writers)
@@ -187,7 +187,7 @@ def _writers_of_mnist(images: np.ndarray, train: bool) -> np.ndarray | None:
         return None
     head = b"\0\0\x08\x03" + b"".join(n.to_bytes(4, "big") for n in images.shape)
     digest = hashlib.sha256(head)
-    digest.update(np.ascontiguousarray(images))
+    digest.update(np.ascontiguousarray(images).data)
     if digest.hexdigest() != SHA256[f"{part}-images-idx3-ubyte"]:
         return None
     return read_idx(path, WRITERS, SHA256[path.name.removesuffix(".gz")])

@@ -44,7 +44,8 @@ class Scorecard:
     (the classification accuracy score, from `cas_samples` digits). `nn_distance`: median distance
     to the nearest training digit (Euclidean, ink 1). `classes`: how many of the ten digits make up
     1 % or more; `evenness`: entropy of the predicted classes, 1 for ten equal fractions, 0 for one
-    class. `style_consistency`: rank correlations of `STROKE_FEATURES` between digits of one latent.
+    class. `style_consistency`: rank correlations of `STROKE_FEATURES` between digits of one latent
+    (in the reference: of one real writer); `strangers`: between digits of different writers.
     `confusion[label, prediction]` counts digits. `pairs`: the ten digits nearest to a training
     digit, then those ten training digits.
     """
@@ -66,6 +67,7 @@ class Scorecard:
     confusion: np.ndarray = dataclasses.field(repr=False)
     pairs: Digits | None = dataclasses.field(default=None, repr=False)
     style_consistency: tuple[float, ...] | None = None
+    strangers: tuple[float, ...] | None = None
     cas: float | None = None
     cas_samples: int = 0
     reference: "Scorecard | None" = dataclasses.field(default=None, repr=False)
@@ -98,7 +100,9 @@ class Scorecard:
         for i, name in enumerate(STROKE_FEATURES if self.style_consistency else ()):
             values = [c.style_consistency[i] if c and c.style_consistency else None for c in cards]
             texts = ("–" if v is None else f"{v:.2f}" for v in values)
-            yield f"style consistency: {name}", *texts, "higher", _bar(values[0] or 0.0, 1)
+            chance = f" (strangers {self.strangers[i]:.2f})" if self.strangers else ""
+            title, part = f"style consistency: {name}{chance}", _as_near(*values)
+            yield title, *texts, "as people", part
         if self.label_accuracy is not None:
             texts = (_sparkline(card.per_digit) if card else "–" for card in cards)
             yield "label accuracy, 0 to 9 (95 % to 100 %)", *texts, "higher", ""
@@ -123,7 +127,9 @@ class Scorecard:
 
     def _note(self) -> str:
         both = f"Both are held against {self.reals:,} real test digits"
-        return f"{both}. Real train digits are the reference."
+        people = " Style consistency: digits of one latent beside those of one real writer."
+        people *= self.style_consistency is not None
+        return f"{both}. Real train digits are the reference.{people}"
 
     def __str__(self) -> str:
         return f"{format_table([self._head(), *self.rows()])}\n{self._note()}"
@@ -138,6 +144,13 @@ def _nearness(name: str, better: str, value: float | None, real: float | None) -
     if value is None or real is None or name == "kernel_distance":
         return ""
     return {"higher": _bar(value, real), "lower": _bar(real, value)}.get(better, "")
+
+
+def _as_near(value: float | None, people: float | None) -> str:
+    """A bar of how near a correlation is to that of people, from below or from above."""
+    if value is None or people is None:
+        return ""
+    return _bar(min(value, people), max(value, people))
 
 
 def _bar(part: float, whole: float) -> str:
@@ -166,7 +179,8 @@ def score(
     accuracy, arXiv 1807.09499). Fréchet and kernel distance in the classifier's 128 features;
     precision, recall, density and coverage among k nearest neighbours (`distances.py` has the
     papers). Copies: distances in pixels to the nearest of the training digits. style_rows: rows of
-    the digits 0 to 9 with one latent in each row, for style consistency. cas_samples: generated
+    the digits 0 to 9 with one latent in each row, for style consistency: beside real writers
+    (`writers_consistency`), and strangers as the chance level. cas_samples: generated
     digits on which a new classifier is trained for two epochs and tested on `real` (classification
     accuracy score, Ravuri & Vinyals, arXiv 1905.10887; GAN-train accuracy). The reference holds as
     many real training digits, drawn with `seed`, against the same real ones. Figures depend on the
@@ -198,15 +212,17 @@ def score(
             **more,
         )
 
-    population = None
+    strangers, people = None, None
     if style_rows is not None:
-        population = style_consistency(rows_of_strangers(side.train, len(style_rows) // 10, seed))
+        strangers = style_consistency(rows_of_strangers(side.train, len(style_rows) // 10, seed))
+        people = writers_consistency(side.train, seed)
     real_subset = None if cas_samples is None else side.train[: len(cas_samples)]
     real_figures = _reference(real, classifier, len(fake), seed)
-    reference = card(real_figures, side.nn_distance, real_subset, style_consistency=population)
+    reference = card(real_figures, side.nn_distance, real_subset, style_consistency=people)
     figures = _compare(fake, side, seed)
     pairs = fake[order] + side.train[index[order]]
-    more = {"style_consistency": consistency, "pairs": pairs, "reference": reference}
+    more: dict[str, Any] = {"style_consistency": consistency, "strangers": strangers}
+    more |= {"pairs": pairs, "reference": reference}
     return card(figures, distance, cas_samples, **more)
 
 
@@ -318,3 +334,43 @@ def rows_of_strangers(digits: Digits, rows: int, seed: int) -> Digits:
         rng.choice(np.flatnonzero(digits.labels == y), rows, replace=False) for y in range(10)
     ]
     return digits[np.stack(columns, 1).reshape(-1)]
+
+
+@functools.lru_cache(1)
+def writers_consistency(digits: Digits, seed: int = 0, draws: int = 20) -> tuple[float, ...] | None:
+    """The `style_consistency` of real writers, or None where `digits` have not twenty of them who
+    wrote each digit twice.
+
+    A writer has one latent handwriting, if any, but no two tries of a digit are equal, which makes
+    correlations smaller. So they are divided by those between two tries of the same digit
+    (Spearman's correction for attenuation). The mean of `draws` draws of two tries each.
+    """
+    rows = _tries(digits, draws, np.random.default_rng(seed))
+    if rows is None:
+        return None
+    features = stroke_features(digits)[rows]  # (draws, 2, writers, 10, 3)
+    ranks = rankdata(features, axis=2)
+    ranks = (ranks - ranks.mean(2, keepdims=True)) / ranks.std(2, keepdims=True)
+    first, second = ranks[:, 0], ranks[:, 1]  # (draws, writers, 10, 3)
+    between = np.einsum("nwaf,nwbf->fab", first, second) / first.shape[1] / draws  # (3, 10, 10)
+    again = np.diagonal(between, axis1=1, axis2=2).clip(1e-6)  # (3, 10)
+    corrected = between / np.sqrt(again[:, :, None] * again[:, None])
+    across = ~np.eye(10, dtype=bool)
+    return tuple(float(c[across].mean()) for c in corrected)
+
+
+def _tries(digits: Digits, draws: int, rng: np.random.Generator) -> np.ndarray | None:
+    """Rows of two different digits of each label by each writer, (draws, 2, writers, 10)."""
+    known = digits.writers if digits.writers is not None else np.full(len(digits), -1)
+    order = np.argsort(known * 10 + digits.labels, kind="stable")
+    group = (known * 10 + digits.labels)[order]
+    found, start, count = np.unique(group, return_index=True, return_counts=True)
+    found, start, count = (v[(count >= 2) & (found >= 0)] for v in (found, start, count))
+    writers, kinds = np.unique(found // 10, return_counts=True)
+    whole = np.isin(found // 10, writers[kinds == 10])
+    if whole.sum() < 200:
+        return None
+    start, count = start[whole].reshape(-1, 10), count[whole].reshape(-1, 10)  # (writers, 10)
+    one = rng.integers(count, size=(draws, *count.shape))
+    two = (one + rng.integers(1, count, size=one.shape)) % count  # another one
+    return order[start + np.stack([one, two], 1)]
