@@ -62,6 +62,7 @@ def parser() -> Parser:
         add_train, add_run, add_generate, add_page, add_export, add_score, add_classifier,
     ):  # fmt: skip
         add(commands)
+    add_style_encoder(commands)
 
     def missing(arguments: argparse.Namespace) -> NoReturn:
         top.error(f"no command: must be one of {', '.join(commands.choices)}")
@@ -371,4 +372,30 @@ def classifier(arguments: argparse.Namespace) -> int:
     accuracy = train_classifier(arguments.out, arguments.epochs, arguments.seed)
     place = str(shown(arguments.out))
     print(json.dumps({"accuracy on 10,000 test digits": accuracy, "see": place}))
+    return 0
+
+
+def add_style_encoder(commands: Any) -> None:
+    command = new_command(commands, "style-encoder", style_encoder)
+    text = "residual (the default), or plain, the second one, which judges the first"
+    command.add_argument("--architecture", default="residual", help=text)
+    out = Path("runs/style-encoder.safetensors")
+    command.add_argument("--out", type=path, default=out, help=f"where its weights go ({out})")
+    text = "batches of 256 digits; as for the shipped one if left out"
+    command.add_argument("--steps", type=int, help=text)
+    text = "of weights and batches; as for the shipped one if left out"
+    command.add_argument("--seed", type=int, help=text)
+
+
+def style_encoder(arguments: argparse.Namespace) -> int:
+    """Train an encoder of handwriting on MNIST's training writers.
+
+    A line tells how well writers are recognised that training did not see.
+    """
+    from ..evaluation.writers import train_style_encoder
+
+    train_style_encoder(
+        arguments.out, arguments.architecture, arguments.steps, arguments.seed, quiet=False
+    )
+    print(f"see {shown(arguments.out)}")
     return 0

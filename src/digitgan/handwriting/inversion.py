@@ -17,6 +17,7 @@ from ..models import Generator, sample
 from ..runs.processes import native_bf16
 from ..runs.torch_modes import evaluating, ordinary_torch
 from .encoder import load_encoder
+from .refinement import KEPT, WEIGHT, StyleDistance, knows_styles
 from .sampling import check_conditional
 
 POPULATION = 64  # latents whose handwriting tells what is common
@@ -29,6 +30,7 @@ def imitate(
     seed: int = 0,
     starts: int = 8,
     steps: int = 60,
+    style_steps: int = 24,
     progress: Callable[[float], object] | None = None,
 ) -> Tensor:
     """The latent (1, z_dim) of the handwriting of some digits, by GAN inversion.
@@ -38,16 +40,15 @@ def imitate(
     latents drawn with `seed`, and the one that the generator's encoder returns if it has one,
     several are improved at once by Adam. Two things are asked of a latent: that the given digits
     look as given, and, so that the handwriting is found and not only the digit, that all ten digits
-    differ from the population's in slant, stroke width and height as the given ones do.
-    `progress(fraction)` is called after each step, with 0..1.
+    differ from the population's in slant, stroke width and height as the given ones do. In `style_steps` more steps, the best of them also come nearer to the given
+    digits in the eyes of a style encoder that knows real writers. `progress(fraction)` is called
+    after each step, with 0..1.
 
     Raises `InvalidInputError` where there are no digits or one has no label.
     """
     generator = check_conditional(generator)
-    seed, starts, steps = (
-        whole_number(name, value, low)
-        for name, value, low in (("seed", seed, 0), ("starts", starts, 1), ("steps", steps, 0))
-    )
+    seed, starts = whole_number("seed", seed), whole_number("starts", starts, 1)
+    steps, style_steps = whole_number("steps", steps), whole_number("style_steps", style_steps)
     unlabelled = (digits.labels < 0).sum()
     if unlabelled or not len(digits):
         told = f"{unlabelled} of {len(digits)} digits without label"
@@ -60,17 +61,43 @@ def imitate(
             z = population[distance.topk(starts, largest=False).indices]
             if encoder := load_encoder(generator):
                 z = torch.cat([encoder.encode(digits), z[: starts - 1]])
-        with torch.enable_grad():
-            z = z.requires_grad_()
-            optimizer = torch.optim.Adam([z], betas=(0.8, 0.9))
-            for step in range(steps):
-                optimizer.param_groups[0]["lr"] = 0.15 * (1 - step / steps) + 0.01
-                (z.grad,) = torch.autograd.grad(objective(z).sum(), z)  # the weights get none
-                optimizer.step()
-                if progress:
-                    progress((step + 1) / steps)
+        style_steps *= knows_styles(generator)
+        report = Progress(progress, steps + style_steps)
+        z = descend(objective, z, steps, 0.15, report)
+        if style_steps:
+            with torch.no_grad():
+                z = z[objective(z).topk(min(KEPT, len(z)), largest=False).indices]
+            objective.style_encoder = StyleDistance(digits, objective.bf16)
+            z = descend(objective, z, style_steps, 0.08, report)
         with torch.no_grad():
-            return z[objective(z).argmin()][None].detach()
+            return z[objective(z).argmin()][None]
+
+
+class Progress:
+    """report(): one more of `steps` steps is done; `function` is told the fraction, 0..1."""
+
+    def __init__(self, function: Callable[[float], object] | None, steps: int) -> None:
+        self.function, self.steps, self.done = function, steps, 0
+
+    def __call__(self) -> None:
+        self.done += 1
+        if self.function:
+            self.function(self.done / self.steps)
+
+
+def descend(
+    objective: Callable[[Tensor], Tensor], z: Tensor, steps: int, lr: float, report: Progress
+) -> Tensor:
+    """Latents (k, z_dim) after `steps` steps of Adam, each towards a smaller objective(z), (k,)."""
+    with torch.enable_grad():
+        z = z.clone().requires_grad_()
+        optimizer = torch.optim.Adam([z], betas=(0.8, 0.9))
+        for step in range(steps):
+            optimizer.param_groups[0]["lr"] = lr * (1 - step / steps) + 0.01
+            (z.grad,) = torch.autograd.grad(objective(z).sum(), z)  # the weights get none
+            optimizer.step()
+            report()
+    return z.detach()
 
 
 class Inversion:
@@ -80,6 +107,7 @@ class Inversion:
     def __init__(self, generator: Generator, digits: Digits, population: Tensor) -> None:
         self.generator, self.device = generator, next(generator.parameters()).device
         self.bf16 = native_bf16(self.device)
+        self.style_encoder: StyleDistance | None = None
         self.target = torch.from_numpy(digits.images).float() / 255  # (n, 28, 28)
         self.labels = torch.from_numpy(digits.labels)
         features = ink_features(self.ten_digits(population))  # (POPULATION, 10, 3)
@@ -103,7 +131,8 @@ class Inversion:
         pixels = difference.square().mean((1, 2, 3)) + 2 * coarse
         style = (ink_features(images) - self.mean) / self.deviation  # (k, 10, 3)
         style_distance = (style - self.style).square().mean((1, 2))
-        return pixels + 0.05 * style_distance + 0.002 * z.square().mean(1)
+        total = pixels + 0.05 * style_distance + 0.002 * z.square().mean(1)
+        return total if self.style_encoder is None else total + WEIGHT * self.style_encoder(images)
 
 
 @ordinary_torch()
