@@ -33,7 +33,7 @@ ENCODERS = {  # architecture -> the shipped weights
     "residual": ASSET / "pretrained" / "style-encoder.safetensors",
     "plain": ASSET / "pretrained" / "style-encoder-2.safetensors",
 }
-SHIPPED = {"residual": (1000, 0), "plain": (500, 1)}  # (steps, seed) of the shipped weights
+SHIPPED = {"residual": (2500, 0), "plain": (500, 1)}  # (steps, seed) of the shipped weights
 HELD_OUT = 60  # training writers that selection looks at and training does not
 WRITERS, DIGITS = 32, 8  # of a batch: so many writers, so many different digits of each
 SPREAD = 8  # different digits that a writer must have written to be compared
