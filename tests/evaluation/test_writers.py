@@ -44,8 +44,8 @@ RESIDUAL, PLAIN = (0.87, 0.94), (0.79, 0.88)
 
 def test_styles_do_not_say_which_digit_it_is(test_digits):
     styles = load_style_encoder().styles(test_digits)
-    means = [styles[test_digits.labels == y].mean(0) for y in range(10)]
-    assert np.linalg.norm(means, axis=1).max() < 0.35  # of 1
+    means = np.stack([styles[test_digits.labels == y].mean(0) for y in range(10)])
+    assert np.linalg.norm(means - means.mean(0), axis=1).max() < 0.25  # of 1
     with pytest.raises(InvalidInputError, match="1 of 2 digits have no label"):
         load_style_encoder().styles(Digits(test_digits.images[:2], [7, -1]))
 
@@ -95,7 +95,8 @@ def test_loss_is_small_for_styles_that_are_the_writers_and_large_for_others():
     lonely[..., :32] = torch.eye(32)[:, None]
     lonely[:, 0] = 0
     lonely[torch.arange(32), 0, 32 + torch.arange(32)] = 1
-    assert other_digits_loss(lonely, torch.tensor(30.0)) > 1
+    chance = np.log(32) / 8  # of one digit in eight
+    assert other_digits_loss(lonely, torch.tensor(30.0)) == pytest.approx(chance, rel=0.05)
 
 
 def test_training_is_repeatable_and_its_file_is_read(train_digits, tmp_path, monkeypatch):
