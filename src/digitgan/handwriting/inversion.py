@@ -40,9 +40,10 @@ def imitate(
     latents drawn with `seed`, and the one that the generator's encoder returns if it has one,
     several are improved at once by Adam. Two things are asked of a latent: that the given digits
     look as given, and, so that the handwriting is found and not only the digit, that all ten digits
-    differ from the population's in slant, stroke width and height as the given ones do. In `style_steps` more steps (24, say), the best of them also come nearer to
-    the given digits in the eyes of a style encoder that knows real writers. `progress(fraction)` is
-    called after each step, with 0..1.
+    differ from the population's in slant, stroke width and height as the given ones do. In
+    `style_steps` more steps (24, say), the best of them also come nearer to the given digits in the
+    eyes of a style encoder that knows real writers. `progress(fraction)` is called after each step,
+    with 0..1.
 
     Raises `InvalidInputError` where there are no digits or one has no label.
     """
