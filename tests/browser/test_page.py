@@ -230,8 +230,9 @@ def test_the_widgets_serve_a_notebook(visit):
             const { default: widget } = await import(address);
             const values = { page: content, digit: 3, number: "31", history: [0], handwriting: 0,
               first: 0, count: 4, neatness: 0, slant: 0, weight: 0, height: 0, inverted: false,
-              drawing: null, label: null, latent: null };
+              status: "", drawn: null, refined: null };
             const listeners = {};
+            const sent = [];
             let saved = 0;
             const model = {
               get: (key) => values[key],
@@ -242,6 +243,7 @@ def test_the_widgets_serve_a_notebook(visit):
               on: (event, listener) => (listeners[event] ??= new Set()).add(listener),
               off: (event, listener) => listeners[event].delete(listener),
               save_changes: () => saved++,
+              send: (message) => sent.push(message),
             };
             const el = document.createElement("div");
             const dispose = widget.render({ model, el }); // a notebook attaches it afterwards
@@ -254,7 +256,7 @@ def test_the_widgets_serve_a_notebook(visit):
             const canvases = el.querySelectorAll("canvas").length;
             dispose();
             await new Promise((resolve) => setTimeout(resolve, 100)); // frames that were waiting
-            shown[name] = { canvases, saved, left: el.childElementCount,
+            shown[name] = { canvases, saved, sent, left: el.childElementCount,
               heard: Object.values(listeners).reduce((sum, set) => sum + set.size, 0),
               history: values.history };
           }
@@ -266,6 +268,7 @@ def test_the_widgets_serve_a_notebook(visit):
         ],
     )
     assert shown["mountPicker"]["history"] == [0, 1]
+    assert shown["mountPicker"]["sent"] == [{"ask": "folder"}]  # whether Python is there
     for found in shown.values():
         assert found["canvases"] > 0 and found["saved"] > 0
         assert found["left"] == found["heard"] == 0
