@@ -1,18 +1,21 @@
 """The game in the plane: real points, the state of a game, its picture, and the live controls."""
 
+import base64
+import contextlib
+import html
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import ipywidgets as w
 import torch
+import traitlets
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from ...losses import LOSSES
 from ..figures import FAKE, INK, REAL, png
-from ..widgets import Panel
 
 
 class Target(NamedTuple):
@@ -163,7 +166,14 @@ GAMMAS = [0.0, 0.1, 0.3, 1.0, 3.0, 5.0, 10.0]
 STEPS_PER_PICTURE = 25
 
 
-class GamePanel(Panel):
+class Picture(w.Image):
+    """A PNG whose `tooltip` is also what a screen reader says."""
+
+    # an image has none, but its tooltip fails without
+    description = traitlets.Unicode("").tag(sync=True)
+
+
+class GamePanel(w.VBox):
     """The game with live controls; see `game_panel`. `game` is what is played."""
 
     def __init__(
@@ -173,6 +183,10 @@ class GamePanel(Panel):
         seed: int,
         settings: Mapping[str, Any],
     ) -> None:
+        # its own size, and a border: white paper may lie on a white page
+        layout = {"align_self": "flex-start", "max_width": "99%"}
+        layout["border"] = "1px solid var(--jp-border-color1)"
+        self.image, self.status = Picture(format="png", layout=layout), w.HTML()
         super().__init__()
         self.networks, self.play_step, self.seed = networks, play_step, seed
         self.data = toggles(list(TARGETS), "the real points")
@@ -211,6 +225,20 @@ class GamePanel(Panel):
             settings = {name: getattr(self, name).value for name in names}
             self.game.play(self.play_step, steps, **settings)
             self.show()
+
+    @contextlib.contextmanager
+    def _showing_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # else its traceback goes to a log where nobody looks
+            self.status.value = html.escape(str(error) or type(error).__name__)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """The widget, and its picture for places where widgets do not run."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        data = bundle[0] if isinstance(bundle, tuple) else bundle
+        data["image/png"] = base64.b64encode(self.image.value).decode()
+        return bundle
 
     def show(self) -> None:
         """Draw the game, and say how many modes are covered."""
