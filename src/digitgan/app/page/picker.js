@@ -124,7 +124,7 @@ export function mountPicker(root, model, studio) {
     if (text) drawNumber(text);
     else drawDigit();
     caption.textContent = text ? "A number, in one handwriting."
-      : studio.writes ? "Press one: numbers are written in it." : "One in each handwriting.";
+      : studio.writes ? "Press a digit to write numbers in its handwriting." : "One in each handwriting.";
     paper.dataset.drawings = ++drawings;
   }
 
