@@ -202,7 +202,7 @@ def draw_a_seven(page):
     page.mouse.up()
     told = pad.locator(".caption", has_text=re.compile(r"Recognised as \d"))
     told.wait_for(timeout=60_000)
-    assert "Recognised as 7" in told.inner_text()
+    assert "Recognised as 7" in told.inner_text() and pad.get_by_label("it is 7").is_checked()
     pad.locator(f".paper:not([data-writings='{before}'])").wait_for()
     return pad
 
@@ -270,7 +270,8 @@ def test_the_picker_answers_while_main_trains_and_is_in_step_with_python(
         picker.locator(".sheet.inverted").wait_for()
         assert picker.get_by_label("write 7").is_checked()
         in_kernel(page, "early.inverted = False")
-        page.wait_for_timeout(300)
+        page.set_viewport_size({"width": 1280, "height": 1500})  # all of it
+        page.wait_for_timeout(500)
         keep_small(picker, keep / "picker.png")
         page.screenshot(path=keep / "lab.png")
         for kind in ("PNG", "GIF"):
@@ -333,7 +334,8 @@ def test_mains_html_has_a_live_picker_without_python(browser, fetched, tmp_path,
     try:
         page.route(re.compile("^https?:"), answer)
         page.on("pageerror", lambda error: told.append(str(error)))
-        page.goto((tmp_path / "out.html").as_uri())
+        address = (tmp_path / "out.html").as_uri()
+        page.goto(address, wait_until="domcontentloaded", timeout=120_000)
         picker = page.locator(".digitgan.picker")
         picker.get_by_role("img", name="2024, in handwriting").wait_for(timeout=60_000)
         took = click_all_digits(page, picker)
@@ -362,6 +364,7 @@ def test_a_seven_drawn_with_the_mouse_is_recognised_and_its_handwriting_goes_on(
         run_all(page)
         all_ran(page)
         pad = draw_a_seven(page)
+        assert page.get_by_label("write 7").is_checked()  # the picker's key stays pressed, too
         told = in_kernel(page, "print(pad.drawn['label'], 'latent' in pad.refined, pad.digits)")
         assert told == "7 True Digits(10 images, labels 0123456789)"
         in_kernel(page, "pad.number = '2024'")

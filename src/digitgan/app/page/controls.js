@@ -31,11 +31,13 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+// of all radio buttons of a page, those of one name are one group; widgets know nothing of others
+const prefix = `digitgan-${Math.random().toString(36).slice(2)}`;
 let groups = 0;
 
 /** Keys of which one is pressed: { root, show(value), keys }; `choose(value)` is called. */
 export function keys(label, options, choose) {
-  const name = `digitgan-${++groups}`, root = element("div", { role: "radiogroup", class: "keys" });
+  const name = `${prefix}-${++groups}`, root = element("div", { role: "radiogroup", class: "keys" });
   root.setAttribute("aria-label", label);
   const inputs = new Map(), faces = new Map();
   for (const { value, text, title = text } of options) {

@@ -69,7 +69,7 @@ export function mountPicker(root, model, studio) {
     caption.textContent = `Saved ${fileName()}.png.`;
   });
   const film = button("Save as GIF", "save what is shown digit by digit", () => saveInPython("gif"));
-  film.style.visibility = "hidden"; // until Python answers
+  film.hidden = true; // until Python answers
   const looks = keys("paper", [
     { value: false, text: "Ink on paper", title: "dark ink on light paper" },
     { value: true, text: "Inverted", title: "light ink on dark paper" },
@@ -124,7 +124,7 @@ export function mountPicker(root, model, studio) {
     if (text) drawNumber(text);
     else drawDigit();
     caption.textContent = text ? "A number, in one handwriting."
-      : studio.writes ? "Press a digit to write numbers in its handwriting." : "One in each handwriting.";
+      : studio.writes ? "Press one to write numbers like it." : "One in each handwriting.";
     paper.dataset.drawings = ++drawings;
   }
 
@@ -228,7 +228,7 @@ export function mountPicker(root, model, studio) {
 
   function hear(message) {
     folder = message.folder;
-    film.style.visibility = "";
+    film.hidden = false;
   }
 
   function tell() {
