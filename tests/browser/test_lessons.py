@@ -10,7 +10,7 @@ pytestmark = test_browser.pytestmark
 jupyter, lab = test_browser.jupyter, test_browser.lab  # fixtures
 browser, keep = test_browser.browser, test_browser.keep
 
-PLAY, STARTED = "button[title='Play'], .widget-play button, .jupyter-widget-play button", "step 0:"
+PLAY, STARTED = ".widget-play button", "step 0:"
 
 
 class Panel:
