@@ -25,7 +25,7 @@ class Panel:
         return self.box.locator(".widget-html-content").last.inner_text()
 
     def press(self, name):
-        self.box.get_by_role("button", name=name, exact=True).click()
+        self.box.get_by_role("button", name=re.compile(f"{name}$")).click()
 
     def play_or_pause(self):
         self.box.locator(PLAY).first.click()

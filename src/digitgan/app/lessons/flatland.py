@@ -252,7 +252,7 @@ def toggles(options: list[str], tooltip: str) -> w.ToggleButtons:
     """Buttons of which one is pressed."""
     tooltips = [f"{tooltip}: {option}" for option in options]
     buttons = w.ToggleButtons(options=options, tooltips=tooltips, layout={"width": "auto"})
-    buttons.style.button_width = "9em"
+    buttons.style.button_width = "10em"
     return buttons
 
 
