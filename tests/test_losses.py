@@ -7,8 +7,8 @@ from digitgan.losses import (
     one_stage_generator_gradient,
     r1_r2_penalty,
     squared_gradient_norm,
-    wgan_gp_penalty,
 )
+from digitgan.systems.cdcgan_gp import wgan_gp_penalty
 
 REAL, FAKE = torch.tensor([2.0, -1.0, 0.5]), torch.tensor([1.0, 0.0, -3.0])
 

@@ -81,6 +81,7 @@ def test_a_run_leaves_what_the_readme_says(tiny, unbroken):
     assert {p.name for p in folder.iterdir()} == {
         "hyperparameters.json", "history.csv", "progress", "progression.gif", "weights",
         "checkpoint.pt", "checkpoint.previous.pt", "generator.safetensors", "tensorboard", ".lock",
+        "images.json",
     }  # fmt: skip
     pictures = sorted(p.name for p in (folder / "progress").iterdir())
     assert pictures == ["000.png", "001.png", "002.png"]

@@ -101,13 +101,3 @@ def r1_r2_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor, y: Tenso
     (Mescheder et al., arXiv 1801.04406, eqs. 9 and 10; R3GAN, arXiv 2501.05441)."""
     images = torch.cat([real, fake]).detach().requires_grad_()  # (2B, C, H, W)
     return squared_gradient_norm(discriminator(images, torch.cat([y, y])), images).mean()
-
-
-def wgan_gp_penalty(
-    discriminator: nn.Module, real: Tensor, fake: Tensor, y: Tensor, alpha: Tensor
-) -> Tensor:
-    """E (||grad D(x')|| - 1)^2 at x' = alpha x + (1 - alpha) G(z), with alpha (B, 1, 1, 1) uniform
-    in [0, 1] (Gulrajani et al., arXiv 1704.00028, eq. 3)."""
-    images = torch.lerp(fake, real, alpha).detach().requires_grad_()  # (B, C, H, W)
-    norm = squared_gradient_norm(discriminator(images, y), images).add(1e-12).sqrt()
-    return (norm - 1).square().mean()

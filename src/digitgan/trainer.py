@@ -39,7 +39,7 @@ class Trainer(Run):
 
     `generator` and `discriminator` are the networks as trained; `averaged` holds the generator with
     averaged (EMA) weights, the one that samples. `data_dir`: where a data set other than the
-    repository's MNIST lies. `digits`: one's own training set in its place.
+    repository's MNIST lies. `digits`: one's own images in its place, all that `as_sets` takes.
 
     In several processes (torchrun), each takes its part of every batch and gradients are averaged:
     the same training as in one, up to the order of sums, but for BatchNorm and dropout.
@@ -51,7 +51,7 @@ class Trainer(Run):
         hyperparameters: Hyperparameters | None = None,
         run_dir: str | Path = "runs/run",
         data_dir: str | Path | None = None,
-        digits: Digits | None = None,
+        digits: Any = None,
     ) -> None:
         super().__init__(hyperparameters or Hyperparameters(), run_dir, data_dir, digits)
         self.losses = LOSSES[self.hyperparameters.loss]  # (discriminator's, generator's)
@@ -69,7 +69,7 @@ class Trainer(Run):
         """The untrained networks, their weights drawn with the run's seed."""
         with torch.random.fork_rng():
             torch.manual_seed(self.hyperparameters.seed)
-            generator, discriminator = build(self.hyperparameters)
+            generator, discriminator = build(self.hyperparameters, self.spec)
         return generator.to(self.device), discriminator.to(self.device)
 
     def build_optimizers(self) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
@@ -255,17 +255,23 @@ class Trainer(Run):
         self.check_divergence()
 
     def test(self, num: int = 30, label: int | None = None, seed: int = 0) -> Digits:
-        """`num` digits of the averaged generator: labels 0, 1, ..., 9, 0, ..., or all of
-        `label`."""
+        """`num` digits of the averaged generator: labels 0, 1, ..., 9, 0, ..., or all `label`."""
         num = whole_number("num", num)
         if label is not None and not self.hyperparameters.conditional:
             raise InvalidInputError(f"label = {label!r}: must be None, without labels in training")
-        labels = check_labels(np.arange(num) % 10 if label is None else [label] * num)
-        return sample(self.averaged.module, labels, seed=seed)
+        classes = len(self.spec.classes)
+        labels = np.arange(num) % classes if label is None else [label] * num
+        return sample(self.averaged.module, check_labels(labels, classes=classes), seed=seed)
 
     def progress(self) -> Digits:
         """The run's fixed latents as digits: `PROGRESS_ROWS` rows of 0 to 9, a latent in each."""
         return sample_rows(self.averaged.module, PROGRESS_ROWS, self.hyperparameters.seed)
+
+    def quality(self) -> dict[str, float]:
+        """For the history: label accuracy and Fréchet distance of 1,000 samples."""
+        from .evaluation.quality import quality  # slow to import
+
+        return quality(self)
 
     def parts(self) -> dict[str, Any]:
         names = "generator", "discriminator", "averaged", "g_optimizer", "d_optimizer"

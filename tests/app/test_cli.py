@@ -9,6 +9,7 @@ import nbformat
 import numpy as np
 import pytest
 import torchvision
+from own_images import letters
 from PIL import Image
 
 from digitgan import Hyperparameters, aliases, load_digits
@@ -258,6 +259,41 @@ def test_without_the_notebooks_packages_a_line_says_what_to_install(missing, cli
     code, out, err = cli("run", "n.ipynb", "-p", "a", 1, 2)
     assert code == 2 and out == "" and len(err.splitlines()) == 1
     assert f"{missing} is not installed: pip install 'digitgan[notebooks]'" in err
+
+
+def test_own_pictures_are_trained_on_written_and_scored(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr("digitgan.evaluation.quality.IMAGES_SEEN", 0)
+    monkeypatch.setattr("digitgan.evaluation.scorecard.STYLE_ROWS", 4)
+    letters(1040).to_image_folder(tmp_path / "mine")
+    command = ("train", "--images", "mine", "--size", 20, *SMALL)
+    code, out, _ = cli(*command)
+    assert code == 0 and "1,040 pictures in 26 classes" in out and "runs/mine" in out
+    assert cli(*command)[0] == 0  # done already
+    generator = ("--generator", "runs/mine/generator.safetensors")
+    assert cli("generate", "HELLO", *generator)[0] == 0
+    code, _, error = cli("generate", "42", *generator)
+    assert code == 2 and "no class for 4 2" in error and error.count("\n") == 1
+    code, out, _ = cli("score", *generator, "--images", "mine", "--num", 104)
+    assert code == 0 and "label accuracy, A to Z" in out
+    code, _, error = cli("score", *generator)
+    assert code == 2 and "trained on own images, give them by --images" in error
+    assert cli("export", *generator, "--out", "e", "--count", 30, "--test-count", 26)[0] == 0
+    assert load_digits("raw", data_dir="e/MNIST").images.shape == (30, 20, 20)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--images", "nowhere"), "nowhere: must be a folder of pictures"),
+        (("--size", 32), "--size 32: is of the pictures of --images"),
+        (("--images", "few", "--size", 30), "images of 30x30 pixels: must be square"),
+    ],
+)
+def test_wrong_pictures_give_one_line(cli, tmp_path, arguments, said):
+    letters(4).to_image_folder(tmp_path / "few")
+    code, _, error = cli("train", *arguments)
+    assert code == 2 and said in error and error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
 
 
 def test_export_is_an_mnist_that_torchvision_reads(cli, tmp_path):

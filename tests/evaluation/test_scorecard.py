@@ -76,7 +76,7 @@ def test_real_writers_agree_with_themselves_and_strangers_do_not(train_digits):
     for y in range(10):
         rows = train_digits.labels == y
         swapped[rows] = rng.permutation(names)[np.searchsorted(names, swapped[rows])]
-    strangers = Digits(train_digits.images, train_digits.labels, 255, swapped)
+    strangers = Digits(train_digits.images, train_digits.labels, 255, writers=swapped)
     assert max(np.abs(writers_consistency(strangers))) < 0.15
     assert writers_consistency(Digits(train_digits.images, train_digits.labels, 255)) is None
     assert writers_consistency(train_digits[train_digits.writers < 15]) is None  # too few

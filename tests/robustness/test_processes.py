@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from digitgan.app.cli import main
-from digitgan.losses import wgan_gp_penalty
+from digitgan.systems.cdcgan_gp import wgan_gp_penalty
 from digitgan.models import BUILDERS, Discriminator, Generator
 from digitgan.runs.run import TRAINERS
 from digitgan.trainer import Trainer

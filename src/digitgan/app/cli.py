@@ -92,6 +92,7 @@ def add_train(commands: Any) -> None:
     add("--resume", **folder, help="run folder to continue, as it was begun")
     add("--run-dir", **folder, help="where to write; runs/<system or config> if left out")
     add("--data-dir", **folder, help="where a data set other than MNIST lies")
+    add_images(train_parser)
     group = train_parser.add_argument_group(
         "hyperparameters, in place of the system's or the file's"
     )
@@ -110,6 +111,13 @@ def add_train(commands: Any) -> None:
             metavar=None if options else name.upper(),
             help=described[name].replace("%", "%%"),
         )
+
+
+def add_images(command: Parser) -> None:
+    text = "one's own pictures, FOLDER/<class>/*.png, or an .npz file of images and labels"
+    command.add_argument("--images", type=path, metavar="FOLDER", help=text)
+    text = "side of their images in pixels, a multiple of 4 from 8 to 64; found if left out"
+    command.add_argument("--size", type=int, help=text)
 
 
 def convert(name: str, kind: type, text: str) -> Any:
@@ -153,14 +161,16 @@ def yes_or_no(text: str) -> bool:
 def train(arguments: argparse.Namespace) -> int:
     """Train a system. Ctrl-C stops it; the same command continues.
 
-    Without any flag, the conditional DCGAN is trained on MNIST into runs/cdcgan.
+    Without any flag, the conditional DCGAN is trained on MNIST into runs/cdcgan. With --images, on
+    one's own pictures, whatever their number, size and classes, into a folder of their name; a
+    tenth of them is held out, by which the run is judged after each epoch.
     """
     given = {
         name: getattr(arguments, name) for name in vars(Hyperparameters()) if name in arguments
     }
     if arguments.resume:
         if given or arguments.config or arguments.run_dir:
-            rule = "continues a run as it was begun: leave out all flags but --data-dir"
+            rule = "continues a run as it was begun: leave out all flags but where its data lies"
             raise InvalidInputError(f"--resume {rule}")
     elif arguments.config and "system" in given:
         raise InvalidInputError("--system and --config: give one of them")
@@ -176,16 +186,29 @@ def train(arguments: argparse.Namespace) -> int:
     hyperparameters = start.replace(**given)
     from ..systems.presets import Trainer
 
+    digits = own_images(arguments)
     if arguments.resume:
-        trainer = Trainer.resume(arguments.resume, arguments.data_dir)
+        trainer = Trainer.resume(arguments.resume, arguments.data_dir, digits)
     else:
-        trainer = Trainer(
-            hyperparameters, arguments.run_dir or Path("runs") / name, arguments.data_dir
-        )
+        name = arguments.images.stem if arguments.images and name == "cdcgan" else name
+        run_dir = arguments.run_dir or Path("runs") / name
+        trainer = Trainer(hyperparameters, run_dir, arguments.data_dir, digits)
     trainer.train()
     epochs = trainer.hyperparameters.epochs
     print(f"epoch {len(trainer.history)} of {epochs}; see {shown(trainer.run_dir)}")
     return 130 if trainer.step < trainer.total_steps else 0
+
+
+def own_images(arguments: argparse.Namespace, size: int | None = None) -> Any:
+    """The training and test images of --images, or None."""
+    size = arguments.size if arguments.size is not None else size
+    if arguments.images is None:
+        if arguments.size is not None:
+            raise InvalidInputError(f"--size {size}: is of the pictures of --images, give both")
+        return None
+    from ..data.sources import load_images
+
+    return load_images(arguments.images, size)
 
 
 # ---- run ----
@@ -246,7 +269,8 @@ def add_generator(command: Parser) -> None:
 def add_generate(commands: Any) -> None:
     command = new_command(commands, "generate", generate)
     add_generator(command)
-    command.add_argument("number", metavar="NUMBER", help="digits, and spaces if you like")
+    text = "digits, and spaces if you like; or letters, where the generator's classes are"
+    command.add_argument("number", metavar="TEXT", help=text)
     out = Path("number.png")
     command.add_argument("--out", type=path, default=out, help="the PNG to write (number.png)")
     command.add_argument("--inverted", action="store_true", help="ink on white paper")
@@ -256,8 +280,12 @@ def add_generate(commands: Any) -> None:
 
 
 def generate(arguments: argparse.Namespace) -> int:
-    """Write a whole number in one handwriting, as one picture; long ones wrap."""
-    check_number(arguments.number)  # before waiting for torch
+    """Write a whole number in one handwriting, as one picture; long ones wrap.
+
+    A generator whose classes are letters writes a text of them.
+    """
+    if arguments.generator is None:
+        check_number(arguments.number)  # before waiting for torch
     from ..handwriting.sampling import write
     from ..systems.presets import load_generator
 
@@ -295,21 +323,47 @@ def add_score(commands: Any) -> None:
     )
     text = "measure the classification accuracy score too (some minutes)"
     command.add_argument("--cas", "--teach", action="store_true", help=text)
+    text = "where the data set lies that the generator was trained on, if not MNIST"
+    command.add_argument("--data-dir", type=path, metavar="FOLDER", help=text)
+    add_images(command)
 
 
 def score(arguments: argparse.Namespace) -> int:
-    """Judge a generator's digits against real ones."""
+    """Judge a generator's digits against real ones.
+
+    Those of one that was trained on another set are judged by a classifier of that set, which is
+    trained when first needed and kept beside the generator's file.
+    """
     check_seed(arguments.seed)
-    from ..evaluation.classifier import SUPPORTED_DATASETS
+    from ..evaluation.quality import classifier_for
     from ..evaluation.scorecard import score_generator
     from ..systems.presets import load_generator
 
     network = load_generator(arguments.generator)
-    if (dataset := network.hyperparameters.dataset) not in SUPPORTED_DATASETS:
-        rule = "the classifier knows the digits 0 to 9"
-        raise InvalidInputError(f"{arguments.generator}: trained on {dataset}, {rule}")
-    print(score_generator(network, arguments.num, arguments.seed, cas=arguments.cas))
+    judged: dict[str, Any] = {"num": arguments.num, "seed": arguments.seed, "cas": arguments.cas}
+    if sets := real_images(arguments, network):
+        train, real = sets
+        classifier = classifier_for(train, real, arguments.generator.parent)
+        judged |= {"train": train, "real": real[: arguments.num], "classifier": classifier}
+    print(score_generator(network, **judged))
     return 0
+
+
+def real_images(arguments: argparse.Namespace, network: Any) -> Any:
+    """Training and test images of the set that a generator was trained on; None for digits as
+    MNIST's."""
+    from ..data.datasets import known_spec, load_digits
+    from ..evaluation.classifier import SUPPORTED_DATASETS
+
+    dataset = network.hyperparameters.dataset
+    if sets := own_images(arguments, network.spec.size):
+        return sets
+    if dataset in SUPPORTED_DATASETS:
+        return None
+    if known_spec(dataset) is None and arguments.data_dir is None:
+        rule = "give them by --images, or their IDX files by --data-dir"
+        raise InvalidInputError(f"{arguments.generator}: trained on {dataset}, {rule}")
+    return tuple(load_digits(dataset, part, arguments.data_dir) for part in (True, False))
 
 
 def check_seed(seed: int) -> None:
@@ -350,8 +404,9 @@ def export(arguments: argparse.Namespace) -> int:
     if not network.hyperparameters.conditional:
         rule = "an unconditional generator's digits have no labels, a data set needs them"
         raise InvalidInputError(f"{arguments.generator}: {rule}")
-    write_idx(out, stream(network, count, seed), count, train=True)
-    raw = write_idx(out, stream(network, test_count, seed ^ 1 << 31), test_count, train=False)
+    spec = network.spec
+    write_idx(out, stream(network, count, seed), count, True, spec)
+    raw = write_idx(out, stream(network, test_count, seed ^ 1 << 31), test_count, False, spec)
     print(f"see {shown(raw)}")
     return 0
 

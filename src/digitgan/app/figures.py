@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
@@ -51,16 +52,38 @@ def _curves(axes: Iterable[Axes], history: History) -> None:
 
 
 def training_view(digits: Digits, history: History, title: str = "") -> Figure:
-    """A run at a glance, as a matplotlib Figure: the fixed latents' digits beside losses and
-    logits."""
+    """A run at a glance, as a matplotlib Figure: the fixed latents' digits beside losses, logits,
+    and what the history knows of label accuracy and Fréchet distance."""
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = np.asarray(figure.subfigures(1, 2, width_ratios=(1.15, 1)))
     grid = left.subplots()
-    grid.imshow(digits.grid(columns=10, inverted=True), cmap="gray", vmin=0, vmax=255)
+    columns = digits.spec.columns if (digits.labels >= 0).all() else 10
+    grid.imshow(digits.grid(columns=columns, inverted=True), cmap="gray", vmin=0, vmax=255)
     grid.set_title(title, fontsize=10)
     grid.axis("off")
-    _curves(right.subplots(2, 1, sharex=True), history)
+    judged = any("frechet_distance" in row for row in history)
+    plots = right.subplots(2 + judged, 1, sharex=True)
+    _curves(plots[:2], history)
+    if judged:
+        _quality(plots[2], history)
     return figure
+
+
+def _quality(plot: Axes, history: History) -> None:
+    """Fréchet distance, on a logarithmic axis, and label accuracy, of an epoch's small sample."""
+    x = [row["images"] / 1000 for row in history]
+    distance = [row.get("frechet_distance", np.nan) for row in history]
+    plot.semilogy(x, distance, "o-", ms=3, color=FAKE, label="Fréchet distance")
+    plot.set_title("quality (1,000 samples)", fontsize=10)
+    accuracy = plot.twinx()
+    values = [row.get("label_accuracy", np.nan) for row in history]
+    accuracy.plot(x, values, "s-", ms=3, color=REAL, label="label accuracy")
+    accuracy.set_ylim(0, 1.02)
+    plot.set_xlabel("thousand images seen", fontsize=9)
+    plot.spines[["top"]].set_visible(False)
+    accuracy.spines[["top"]].set_visible(False)
+    handles = [*plot.lines, *accuracy.lines]
+    plot.legend(handles=handles, frameon=False, fontsize=8, loc="center right")
 
 
 def confusion(card: Scorecard) -> Figure:
@@ -68,26 +91,37 @@ def confusion(card: Scorecard) -> Figure:
     digit."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    wrong = np.where(np.eye(10, dtype=bool), 0, card.confusion)
+    names, places = card.class_names, range(len(card.class_names))
+    wrong = np.where(np.eye(len(names), dtype=bool), 0, card.confusion)
     left.imshow(wrong, cmap="Oranges", vmax=max(10, wrong.max()))
     for label, predicted in np.argwhere(wrong):
         count = wrong[label, predicted]
         left.text(predicted, label, count, ha="center", va="center", fontsize=8, color=INK)
     left.set_title("classified otherwise than labelled (digits)", fontsize=10)
-    left.set(xlabel="predicted class", ylabel="label", xticks=range(10), yticks=range(10))
+    left.set(xlabel="predicted class", ylabel="label")
+    name_ticks((left.xaxis, left.yaxis), names)
     for shift, judged, name, colour in (
         (-0.2, card, "generated", FAKE),
         (0.2, card.reference or card, "real", REAL),
     ):
-        right.bar(np.arange(10) + shift, judged.per_digit, 0.36, color=colour, label=name)
+        right.bar(np.array(places) + shift, judged.per_digit, 0.36, color=colour, label=name)
     right.set_ylim(min(0.98, *card.per_digit) - 0.01, 1)
-    right.set_xticks(range(10))
+    name_ticks([right.xaxis], names)
     right.set_title("label accuracy", fontsize=10)
     right.spines[["top", "right"]].set_visible(False)
     right.legend(
         frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1)
     )  # beside the bars
     return figure
+
+
+def name_ticks(axes: Iterable[Axis], names: Sequence[str]) -> None:
+    """The class names along some axes; long ones stand upright."""
+    upright = max(map(len, names)) > 2
+    for axis in axes:
+        axis.set_ticks(range(len(names)), names, fontsize=8 if len(names) <= 26 else 5)
+        if upright and isinstance(axis, XAxis):
+            axis.set_tick_params(rotation=90)
 
 
 def png(figure: Figure, dpi: int = 150) -> bytes:
@@ -145,7 +179,8 @@ def draw_networks(
     hp = network.hyperparameters
     device = next(network.parameters()).device
     y, z = torch.zeros(1, dtype=torch.int64, device=device), torch.zeros(1, hp.z_dim, device=device)
-    image = torch.zeros(1, 1, 28, 28, device=device)
+    spec = network.spec
+    image = torch.zeros(1, spec.channels, spec.size, spec.size, device=device)
     label = " and label y" if hp.conditional else ""
     figure = Figure(figsize=(9, 6), layout="constrained")
     upper, lower = figure.subplots(2, 1)
@@ -160,7 +195,7 @@ def draw_networks(
         _draw_network(
             upper, network, f"Generator: latent z{label} to an image", stages, FAKE, digit
         )
-        plane = hp.conditional and seen.shape[1] > 1
+        plane = hp.conditional and seen.shape[1] > spec.channels
         stages = network_stages(discriminator.net, seen, "x and\ny embedded" if plane else "x")
         projected = hp.conditional and not plane
         stages.append(("Linear\n+ projection of y" if projected else "Linear", (1,)))
@@ -205,7 +240,7 @@ def _draw_stages(axes: Axes, stages: list[Stage], colour: str, digit: Digits | N
             axes.add_patch(
                 Rectangle(corner, width, height, fc="white", ec=colour, lw=0.9, zorder=-k)
             )
-        if digit is not None and shape == (1, 28, 28):
+        if digit is not None and shape == (1, *digit.images.shape[1:]):
             axes.imshow(
                 255 - digit.images[0],
                 cmap="gray",

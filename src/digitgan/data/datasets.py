@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import InvalidInputError
-from ..files import ASSET, user_path
+from ..files import ASSET, read_small_file, user_path
 from ..hyperparameters import Hyperparameters
 from ..streams import tell
-from .digits import Digits
-from .idx import IMAGES, LABELS, WRITERS, read_idx
+from .digits import Digits, check_writers
+from .idx import CLASSES, IMAGES, LABELS, WRITERS, read_idx
+from .spec import DIGITS, ImageSpec, check_classes
 
 SHA256 = {  # of the raw bytes of MNIST as published (LeCun, Cortes & Burges, 1998)
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -34,9 +35,24 @@ DOWNLOADS: dict[str, dict[str, str]] = {  # sets that torchvision knows, with it
     "EMNIST": {"split": "digits"},
     "QMNIST": {},
 }
-
-
-EMNIST_SPLITS = ("balanced", "byclass", "bymerge", "digits", "letters", "mnist")
+CAPITALS, SMALL = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ"), tuple("abcdefghijklmnopqrstuvwxyz")
+MERGED = (*DIGITS, *CAPITALS, *"abdefghnqrt")  # small letters like their capitals count as those
+EMNIST_SPLITS = {  # arXiv 1702.05373: split -> its classes
+    "balanced": MERGED,
+    "byclass": (*DIGITS, *CAPITALS, *SMALL),
+    "bymerge": MERGED,
+    "digits": DIGITS,
+    "letters": CAPITALS,  # and the small letters with them; labels 1 to 26 in its files
+    "mnist": DIGITS,
+}
+DOWNLOADS |= {f"EMNIST-{split}": {"split": split} for split in EMNIST_SPLITS}
+NAMES = {
+    "FashionMNIST": (
+        *("T-shirt", "trousers", "pullover", "dress", "coat"),
+        *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
+    ),
+    "KMNIST": ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+}
 MOST_FILES = 10_000  # that are looked at in search of a set under other names
 
 
@@ -46,8 +62,8 @@ def load_digits(
     """Real digits as `Digits`: the training set, or the test set of the same name.
 
     MNIST needs nothing: it lies in the repository's `asset/mnist/` and is checked by SHA-256.
-    FashionMNIST, KMNIST, EMNIST (digits; another split as `EMNIST-mnist`), QMNIST and any folder of
-    IDX files (gzipped or not) are read where they lie: in `data_dir`/<name>/raw, as torchvision
+    FashionMNIST, KMNIST, EMNIST (digits; another split as `EMNIST-letters`), QMNIST and any folder
+    of IDX files (gzipped or not) are read where they lie: in `data_dir`/<name>/raw, as torchvision
     leaves them, in `data_dir`/<name> or in `data_dir`. Files are also found with a dot before
     `idx`, and in a folder of their own name, as Kaggle has them. A set that torchvision knows and
     that is not there is downloaded by torchvision into `data_dir` (~/.cache/digitgan if None), and
@@ -55,6 +71,10 @@ def load_digits(
     set may be larger than memory; a gzipped one has at most 500,000. `writers` are those of a third
     file beside the two, if there is one named like them, and of MNIST itself wherever it lies (its
     images are told by their SHA-256).
+
+    One's own IDX files have ten classes, "0" to "9", unless a file `classes.txt` beside them names
+    others, one a line. EMNIST's images are turned as they were written, and the labels of its
+    letters begin at 0.
 
     Raises `InvalidInputError` where the set cannot be had or its files are not sound, and where
     files of the set lie there under names that are not the set's: it says what to rename.
@@ -66,15 +86,23 @@ def load_digits(
         rule = f"must be one of {', '.join(DOWNLOADS)}, or name a folder below data_dir"
         raise InvalidInputError(f"dataset = {name!r}: {rule}")
     root = user_path("~/.cache/digitgan" if data_dir is None else data_dir)
-    for folder in (root / name / "raw", root / name, root):
+    bases = dict.fromkeys((name, name.partition("-")[0] if emnist_split(name) else name))
+    for folder in (*(root / base / sub for base in bases for sub in ("raw", "")), root):
         if _find(folder, name, train, "images"):
             return _read(folder, name, train)
     refuse_other_names(root, name, train)
     if name not in DOWNLOADS:
         stem = _stem(name, train, "images")
         raise InvalidInputError(f"{root / name}: no IDX files named like {stem}")
-    _download(name, train, root)
-    return _read(root / name / "raw", name, train)
+    return _read(_download(name, train, root), name, train)
+
+
+def known_spec(name: str) -> ImageSpec | None:
+    """What the images of a data set of that name are, or None for one's own."""
+    if name not in DOWNLOADS:
+        return None
+    split = emnist_split(name)
+    return ImageSpec(classes=EMNIST_SPLITS[split] if split else NAMES.get(name, DIGITS))
 
 
 def refuse_other_names(root: Path, name: str, train: bool) -> None:
@@ -113,17 +141,20 @@ def _files(folder: Path, name: str, inside: bool = False, depth: int = 4) -> Ite
             yield path, inside or depth == 4
 
 
-def _download(name: str, train: bool, root: Path) -> None:
+def _download(name: str, train: bool, root: Path) -> Path:
+    """Have torchvision download a set; returns the folder of its files."""
     tell(f"{name} is not in {root}: torchvision downloads it there")
     import torchvision
 
+    base = name.partition("-")[0]
     try:
-        dataset = getattr(torchvision.datasets, name)
+        dataset = getattr(torchvision.datasets, base)
         dataset(str(root), train=train, download=True, **DOWNLOADS[name])
     except (RuntimeError, OSError) as error:
         reason = str(error).split("\n")[0] or type(error).__name__
         hint = f"put its IDX files into {root / name / 'raw'}"
         raise InvalidInputError(f"{name} could not be downloaded ({reason}); {hint}") from None
+    return root / base / "raw"
 
 
 def emnist_split(name: str) -> str:
@@ -160,6 +191,7 @@ def _read(folder: Path, name: str, train: bool, verify: bool = False) -> Digits:
     if len(paths) < len(kinds):
         stem = _stem(name, train, "(images|labels)")
         raise InvalidInputError(f"{folder}: must have two files named like {stem}")
+    classes = _classes(folder, name)
     try:
         for path, known in zip(paths, kinds.values(), strict=True):
             checksum = SHA256[path.name.removesuffix(".gz")] if verify else ""
@@ -167,16 +199,28 @@ def _read(folder: Path, name: str, train: bool, verify: bool = False) -> Digits:
         images, labels = arrays
         if emnist_split(name):  # published with rows and columns exchanged
             images = images.swapaxes(1, 2)
-        if labels.ndim == 2:  # QMNIST: the label and seven columns on who wrote it
-            labels = labels[:, 0]
-        if path := _find(folder, name, train, "writers"):
+        labels = _from_zero(labels, name)
+        digits = Digits(images, labels, classes=classes)
+        if found := _find(folder, name, train, "writers"):
+            path = found
             checksum = SHA256[path.name.removesuffix(".gz")] if verify else ""
-            writers: np.ndarray | None = read_idx(path, WRITERS, checksum)
+            digits.writers = check_writers(read_idx(path, WRITERS, checksum), len(digits))
         else:
-            writers = _writers_of_mnist(images, train)
-        return Digits(images, labels, writers=writers)
+            digits.writers = _writers_of_mnist(images, train)
+        return digits
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InvalidInputError(f"{path}: not a sound IDX file ({error})") from None
+
+
+def _from_zero(labels: np.ndarray, name: str) -> np.ndarray:
+    """The labels of a file as they are counted here, (N,), from 0."""
+    if labels.ndim == 2:  # QMNIST: the label and seven columns on who wrote it
+        labels = labels[:, 0]
+    if emnist_split(name) != "letters":
+        return labels
+    if not labels.all():
+        raise ValueError("label 0: EMNIST's letters have the labels 1 to 26")
+    return labels.astype(np.int64) - 1
 
 
 def _writers_of_mnist(images: np.ndarray, train: bool) -> np.ndarray | None:
@@ -190,4 +234,17 @@ def _writers_of_mnist(images: np.ndarray, train: bool) -> np.ndarray | None:
     digest.update(np.ascontiguousarray(images).data)
     if digest.hexdigest() != SHA256[f"{part}-images-idx3-ubyte"]:
         return None
-    return read_idx(path, WRITERS, SHA256[path.name.removesuffix(".gz")])
+    writers = read_idx(path, WRITERS, SHA256[path.name.removesuffix(".gz")])
+    return writers.astype(np.int64)
+
+
+def _classes(folder: Path, name: str) -> tuple[str, ...]:
+    """The class names of a set: its own, or those of the file beside its images."""
+    if spec := known_spec(name):
+        return spec.classes
+    if not (path := folder / CLASSES).is_file():
+        return DIGITS
+    try:
+        return check_classes(read_small_file(path).decode().splitlines())
+    except (InvalidInputError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{path}: {error}") from None

@@ -1,8 +1,10 @@
 """`Digits`: images with their labels, the one type that flows through the project."""
 
+import collections
 import io
 import mmap
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from ..errors import InvalidInputError, short_repr
 from ..files import atomic_open, atomic_write, user_path
 from . import layout
 from .idx import write_idx
+from .spec import DIGITS, MNIST, SIDES, ImageSpec, check_classes
 from .tables import write_csv
 
 SHOWN = 100  # digits that a notebook shows of a larger set
@@ -26,10 +29,15 @@ class Digits:
     """Images with labels: `images` uint8 (N, 28, 28), ink 255 on paper 0; `labels` int64 (N,), -1
     where unknown; `writers` int64 (N,), who wrote each, -1 where unknown, or None if nobody knows.
 
+    Images may have another size, a multiple of 4 from 8 to 64, and colour: (N, H, W, 3). `classes`
+    are the names of the labels 0, 1, ..., or how many there are: "0" to "9" if None. `spec` says
+    all of that.
+
     Anything array-like is accepted (lists, arrays, tensors; one image may come without its first
-    axis, a channel axis of 1 is dropped) and checked. `ink` is the number that stands for full ink
-    in `images`, paper being 0: 255, 1, 16, ... If None it is found: truth values and images in 0..1
-    are scaled to 255, images in 0..255 stay, others are refused (`find_ink` has the rules).
+    axis, a channel axis of 1 is dropped, one of 3 may come first or last) and checked. `ink` is the
+    number that stands for full ink in `images`, paper being 0: 255, 1, 16, ... If None it is found:
+    truth values and images in 0..1 are scaled to 255, images in 0..255 stay, others are refused
+    (`find_ink` has the rules).
 
     `digits[:10]`, `digits[digits.labels == 7]` are `Digits` again, `a + b` is both. In a notebook
     it shows itself as a grid with labels. It serves as a torch data set as well: `digits[3]` and
@@ -40,26 +48,29 @@ class Digits:
     """
 
     def __init__(
-        self, images: Any, labels: Any = None, ink: float | None = None, writers: Any = None
+        self,
+        images: Any,
+        labels: Any = None,
+        ink: float | None = None,
+        classes: Any = None,
+        writers: Any = None,
     ) -> None:
-        images = _array(images, "images")
-        if images.ndim == 4 and images.shape[1] == 1:
-            images = images[:, 0]
-        if images.shape == (28, 28):
-            images = images[None]
-        if images.size == 0:
-            images = images.reshape(0, 28, 28)
-        if images.ndim != 3 or images.shape[1:] != (28, 28):
-            raise InvalidInputError(f"images of shape {images.shape}: must be (N, 28, 28)")
+        images = with_known_axes(_array(images, "images"))
+        self.classes = DIGITS if classes is None else check_classes(classes)
         self.images: np.ndarray = to_pixels(images, ink)
-        self.labels = check_labels(
-            np.full(len(images), -1) if labels is None else labels, lowest=-1
-        )
+        labels = np.full(len(images), -1) if labels is None else labels
+        self.labels = check_labels(labels, lowest=-1, classes=self.classes)
         if len(self.labels) != len(images):
             raise InvalidInputError(
                 f"{len(self.labels)} labels for {len(images)} images: must be as many"
             )
         self.writers = None if writers is None else check_writers(writers, len(images))
+
+    @property
+    def spec(self) -> ImageSpec:
+        """Size, channels and class names."""
+        channels = 1 if self.images.ndim == 3 else 3
+        return ImageSpec(self.images.shape[1], channels, self.classes)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -70,14 +81,15 @@ class Digits:
         Raises IndexError for others.
         """
         if isinstance(index, slice):  # stays in the same memory, or file
-            return Digits(self.images[index], self.labels[index], 255, self._writers_of(index))
+            rest = self.classes, self._writers_of(index)
+            return Digits(self.images[index], self.labels[index], 255, *rest)
         index = index.detach().cpu().numpy() if hasattr(index, "detach") else index
         rows = np.arange(len(self))[index]
         if rows.ndim > 1:
             raise IndexError(f"index {short_repr(index)}: must choose digits along one axis")
         kind = Digits if rows.ndim else Digit
         rows = np.atleast_1d(rows)
-        return kind(self.images[rows], self.labels[rows], 255, self._writers_of(rows))
+        return kind(self.images[rows], self.labels[rows], 255, self.classes, self._writers_of(rows))
 
     def _writers_of(self, rows: Any) -> np.ndarray | None:
         return None if self.writers is None else self.writers[rows]
@@ -92,22 +104,29 @@ class Digits:
     def __add__(self, other: "Digits") -> "Digits":
         if not isinstance(other, Digits):
             return NotImplemented
+        if self.spec != other.spec:
+            raise InvalidInputError(f"{self.spec} and {other.spec}: must be of one kind")
         images = np.concatenate([self.images, other.images])
         labels, writers = np.concatenate([self.labels, other.labels]), None
         if self.writers is not None or other.writers is not None:
             parts = [d.writers if d.writers is not None else [-1] * len(d) for d in (self, other)]
             writers = np.concatenate(parts).astype(np.int64)
-        return Digits(images, labels, 255, writers)
+        return Digits(images, labels, 255, self.classes, writers)
 
     def __radd__(self, other: Any) -> "Digits":
         """`sum` of some `Digits` begins with 0."""
         return self if isinstance(other, int) and other == 0 else NotImplemented
 
     def __repr__(self) -> str:
-        labels = "".join("?" if y < 0 else str(y) for y in self.labels[:20]) + "…" * (
-            len(self) > 20
-        )
-        return f"Digits({len(self)} images, labels {labels})"
+        names = self.names(self.labels[:20])
+        text = (", " if any(len(name) > 1 for name in names) else "").join(names)
+        shape = "" if self.spec.shape == MNIST.shape else f"{'x'.join(map(str, self.spec.shape))} "
+        return f"Digits({len(self)} {shape}images, labels {text}{'…' * (len(self) > 20)})"
+
+    def names(self, labels: Any = None, unknown: str = "?") -> list[str]:
+        """The class names of some labels (of all of these images), `unknown` where it is -1."""
+        labels = self.labels if labels is None else labels
+        return [unknown if y < 0 else self.classes[y] for y in labels]
 
     def grid(
         self,
@@ -121,7 +140,7 @@ class Digits:
         `columns` is at most 10 for up to 100 digits, else about the square root of their number.
         `inverted` gives ink on white paper. `captions` writes each known label above its digit.
         """
-        texts = ["" if y < 0 else str(y) for y in self.labels] if captions else ()
+        texts = self.names(unknown="") if captions else ()
         return layout.grid(self.images, texts, columns, scale, inverted)
 
     def strip(
@@ -133,7 +152,7 @@ class Digits:
         An image without ink is a space. A line is at most `width` pixels long (before `scale`),
         with `gap` pixels from ink to ink.
         """
-        return layout.strip(self.images, scale, inverted, width, gap)
+        return layout.strip(self.images, scale, inverted, width, gap, descents(self))
 
     def png(self, strip: bool = False, **options: Any) -> bytes:
         """The grid, or the strip, as the bytes of a PNG file; options as for `grid` or `strip`."""
@@ -176,19 +195,21 @@ class Digits:
         if (self.labels < 0).any():
             told = f"{(self.labels < 0).sum()} of {len(self)} digits have no label"
             raise InvalidInputError(f"{told}: IDX files need them all")
-        return write_idx(folder, [self], len(self), train)
+        return write_idx(folder, [self], len(self), train, self.spec)
 
     def to_image_folder(self, folder: str | Path) -> Path:
-        """Write each digit as `folder`/<label>/<number>.png, and return the folder.
+        """Write each digit as `folder`/<class>/<number>.png, and return the folder.
 
-        `torchvision.datasets.ImageFolder` reads them. Digits without a label go to `unknown`. Where
-        writers are known, `folder`/writers.csv has the writer of each file.
+        `load_images` and `torchvision.datasets.ImageFolder` read them. Digits without a label go to
+        `unknown`. A class whose name cannot be that of a folder goes by its number. Where writers
+        are known, `folder`/writers.csv has the writer of each file.
         """
         folder = user_path(folder)
         files = []
         width = len(str(max(len(self) - 1, 0)))
+        names = folder_names(self.classes)
         for i, label in enumerate(self.labels):
-            name = "unknown" if label < 0 else str(label)
+            name = "unknown" if label < 0 else names[label]
             files.append(f"{name}/{i:0{width}}.png")
             self[i].save(folder / files[-1], scale=1)
         (folder / "writers.csv").unlink(missing_ok=True)  # of what lay there before
@@ -205,15 +226,63 @@ class Digit(Digits):
         return iter((self.images[0], int(self.labels[0])))
 
 
-def check_labels(labels: Any, lowest: int = 0) -> np.ndarray:
+def folder_names(classes: Sequence[str]) -> list[str]:
+    """A name of a folder for each class: its own, where it can be one on any file system."""
+    names = [re.sub(r"[^\w +-]", "_", name) for name in classes]
+    alike = collections.Counter(name.lower() for name in names)
+    return [n if alike[n.lower()] == 1 else f"{n}-{i}" for i, n in enumerate(names)]
+
+
+def with_known_axes(images: np.ndarray) -> np.ndarray:
+    """Images as (N, H, W) or (N, H, W, 3), from what else is clear: one image without its first
+    axis, or channels before rows.
+
+    Raises `InvalidInputError` for others, and where they are not square, of a side that is a
+    multiple of 4 from 8 to 64.
+    """
+    if not images.size and (images.ndim < 3 or len(images)):
+        images = images.reshape(0, 28, 28)
+    given, colour = images.shape, images.shape[-1:] == (3,)
+    if images.ndim == 2 or (images.ndim == 3 and colour):
+        images = images[None]  # one image
+    if images.ndim == 4 and images.shape[1] in (1, 3) and not colour:
+        images = np.moveaxis(images, 1, 3)
+    if images.ndim == 4 and images.shape[3] == 1:
+        images = images[..., 0]
+    square = images.ndim in (3, 4) and images.shape[1] == images.shape[2]
+    if not square or images.shape[1] not in SIDES or images.shape[3:] not in ((), (3,)):
+        rule = "must be (N, S, S) or (N, S, S, 3), where S is a multiple of 4 from 8 to 64"
+        raise InvalidInputError(f"images of shape {given}: {rule}")
+    return images
+
+
+def descents(digits: Digits) -> list[int]:
+    """By how many pixels each letter goes below the line, where it is written.
+
+    Sets of letters centre each of them in its image: a `p` would stand on the line with its tail.
+    """
+    deep = [size_of_tail(name, digits.images.shape[1]) for name in digits.classes]
+    return [0 if y < 0 else deep[y] for y in digits.labels]
+
+
+def size_of_tail(name: str, size: int) -> int:
+    """The part of a letter below the line, in pixels of an image of that size."""
+    return round(0.2 * size) if name in tuple("gjpqy") else 0
+
+
+def check_labels(
+    labels: Any, lowest: int = 0, classes: Sequence[str] | int = len(DIGITS)
+) -> np.ndarray:
     """Labels as an int64 array (N,).
 
-    Raises `InvalidInputError` unless they are whole numbers from `lowest` to 9.
+    Raises `InvalidInputError` unless they are whole numbers from `lowest` to 9, or to the last of
+    other classes.
     """
+    last = (classes if isinstance(classes, int) else len(classes)) - 1
     array = _whole_numbers(labels, "labels")
-    wrong = array[(array < lowest) | (array > 9)]
+    wrong = array[(array < lowest) | (array > last)]
     if len(wrong):
-        raise InvalidInputError(f"label {int(wrong[0])}: must be from {lowest} to 9")
+        raise InvalidInputError(f"label {int(wrong[0])}: must be from {lowest} to {last}")
     return array.astype(np.int64)
 
 

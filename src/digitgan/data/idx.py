@@ -11,30 +11,43 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import InvalidInputError
 from ..files import UNSUPPORTED, atomic_open, atomic_write, user_path
+from .spec import MNIST, SIDES, ImageSpec
 
 if TYPE_CHECKING:
     from .digits import Digits
 
 # how a file may begin: (the type of its numbers, the lengths of all axes but the first)
 Kinds = dict[int, tuple[str, list[int]]]
-IMAGES: Kinds = {0x803: ("u1", [28, 28])}
+IMAGES: Kinds = {0x803: ("u1", [28, 28])}  # or another side of `SIDES`
+CLASSES = "classes.txt"  # a file beside them: a name a line, where classes are not the digits
 LABELS: Kinds = {0x801: ("u1", []), 0xC02: (">i4", [8])}
 WRITERS: Kinds = {0xB01: (">i2", []), 0xC01: (">i4", [])}
 MOST_PACKED, MOST = 500_000, 50_000_000  # images in a gzipped file, and in another
 
 
 def write_idx(
-    folder: str | Path, batches: Iterable["Digits"], count: int, train: bool = True
+    folder: str | Path,
+    batches: Iterable["Digits"],
+    count: int,
+    train: bool = True,
+    spec: ImageSpec = MNIST,
 ) -> Path:
     """Write `count` digits with their labels below `folder`/MNIST/raw, and return that folder.
 
-    They come as an iterable of `Digits`, of which one at a time is in memory. Where all of them
-    have writers, these go into a third file.
+    They come as an iterable of `Digits`, of which one at a time is in memory. Class names other
+    than "0" to "9" are written beside them. Where all of them have writers, these go into a third
+    file. Raises `InvalidInputError` where the format cannot hold them: colour, or more than 256
+    classes.
     """
+    if spec.channels > 1 or len(spec.classes) > 256:
+        raise InvalidInputError(f"{spec}: must be grey, in at most 256 classes, for IDX files")
     writers: list[np.ndarray | None] = []
     raw, prefix = user_path(folder) / "MNIST" / "raw", "train" if train else "t10k"
-    number, side = count.to_bytes(4, "big"), (28).to_bytes(4, "big")
+    number, side = count.to_bytes(4, "big"), spec.size.to_bytes(4, "big")
+    if spec.classes != MNIST.classes:
+        atomic_write(raw / CLASSES, "\n".join(spec.classes).encode())
     with (
         atomic_open(raw / f"{prefix}-images-idx3-ubyte") as images,
         atomic_open(raw / f"{prefix}-labels-idx1-ubyte") as labels,
@@ -93,12 +106,14 @@ def _read_head(
     kind, axes = kinds.get(int.from_bytes(head, "big"), ("u1", []))
     head += file.read(4 + 4 * len(axes))
     magic, *shape = np.frombuffer(head.ljust(8 + 4 * len(axes), b"\0"), ">u4").tolist()
-    if magic not in kinds or shape[1:] != axes or not 1 <= shape[0] <= most:
+    squares = [[side, side] for side in SIDES] if kinds is IMAGES else [axes]
+    if magic not in kinds or shape[1:] not in squares or not 1 <= shape[0] <= most:
         rule = " or ".join(f"{m:08x} {['N', *axes]}" for m, (_, axes) in kinds.items()).replace(
             "'", ""
         )
+        sides = " or of another side, a multiple of 4 from 8 to 64" * (kinds is IMAGES)
         raise ValueError(
-            f"it begins with {magic:08x} {shape}, must with {rule}, N from 1 to {most:,}"
+            f"it begins with {magic:08x} {shape}, must with {rule}{sides}, N from 1 to {most:,}"
         )
     return head, kind, shape
 

@@ -10,9 +10,9 @@ from ..files import atomic_write, user_path
 
 
 def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write dicts with the same keys as a CSV file; the keys are its head."""
+    """Write dicts as a CSV file; their keys are its head. What a row lacks is left empty."""
     text = io.StringIO()
-    table = csv.DictWriter(text, list(rows[0]) if rows else [])
+    table = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)))
     table.writeheader()
     table.writerows(rows)
     atomic_write(path, text.getvalue().encode())

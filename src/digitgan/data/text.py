@@ -9,6 +9,7 @@ from typing import Any
 
 from ..bounds import plain
 from ..errors import InvalidInputError, short_repr
+from .spec import DIGITS
 
 TYPES = ("bool", "dict", "float", "int", "list", "set", "str", "tuple")
 YES_OR_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -28,6 +29,31 @@ def check_number(number: Any) -> str:
         rule = "must be made of the digits 0 to 9 and spaces"
         raise InvalidInputError(f"number = {short_repr(number)}: {rule}")
     return text
+
+
+def spell(text: Any, classes: Sequence[str] = DIGITS) -> list[int]:
+    """The label of each character of a text, -1 for a space.
+
+    Capitals serve for small letters and the other way round where only one of them is a class.
+    Raises `InvalidInputError` with the characters that are no class; for digits as `check_number`.
+    """
+    if tuple(classes) == DIGITS:
+        text = check_number(text)
+    text, labels = str(plain(text)), {name: label for label, name in enumerate(classes)}
+    found = {c: next((labels[v] for v in (c, *_other_case(c)) if v in labels), None) for c in text}
+    found[" "] = -1
+    if unknown := [c for c in dict.fromkeys(text) if found[c] is None]:
+        letters = [name for name in classes if len(name) == 1]
+        rule = f"it writes {''.join(letters)} and spaces" if letters else "no class is a character"
+        told = f"text = {short_repr(text)}: the generator has no class for {' '.join(unknown[:20])}"
+        raise InvalidInputError(f"{told}; {rule}")
+    if not text.strip():
+        raise InvalidInputError(f"text = {short_repr(text)}: must have one character at least")
+    return [found[c] for c in text]  # type: ignore[misc]
+
+
+def _other_case(character: str) -> tuple[str, str]:
+    return character.upper(), character.lower()
 
 
 def legible_names(combinations: Sequence[Mapping[str, str]], most: int = 80) -> list[str]:

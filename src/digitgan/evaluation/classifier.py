@@ -12,6 +12,7 @@ from ..aliases import old_method
 from ..bounds import whole_number
 from ..data.datasets import load_digits
 from ..data.digits import Digits
+from ..data.spec import MNIST, ImageSpec
 from ..files import ASSET
 from ..runs.processes import native_bf16
 from ..runs.torch_modes import ordinary_torch
@@ -27,18 +28,19 @@ SUPPORTED_DATASETS = (
 
 
 class DigitClassifier(nn.Module):
-    """A small classifier: images uint8 (B, 28, 28) or (B, 1, 28, 28) -> 128 features of each (B,
-    128)."""
+    """A small classifier: images uint8 (B, 28, 28) or (B, 1, 28, 28), in colour (B, 28, 28, 3) ->
+    128 features of each (B, 128). `head` makes class logits (B, classes) of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, spec: ImageSpec = MNIST) -> None:
         super().__init__()
+        self.spec, end = spec, spec.size // 4 // 2  # 28 -> 14 -> 7 -> 3
         self.body = nn.Sequential(
-            *self._block(1, 32, stride=2),  # (B, 32, 14, 14)
+            *self._block(spec.channels, 32, stride=2),  # (B, 32, 14, 14)
             *self._block(32, 64), nn.MaxPool2d(2),  # (B, 64, 7, 7)
             *self._block(64, 128), *self._block(128, 128), nn.MaxPool2d(2),  # (B, 128, 3, 3)
-            nn.Flatten(), nn.Dropout(0.3), nn.Linear(128 * 3 * 3, 128), nn.ReLU(),  # (B, 128)
+            nn.Flatten(), nn.Dropout(0.3), nn.Linear(128 * end * end, 128), nn.ReLU(),  # (B, 128)
         )  # fmt: skip
-        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(128, 10))
+        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(128, len(spec.classes)))
 
     @staticmethod
     def _block(
@@ -51,7 +53,10 @@ class DigitClassifier(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.body(images.reshape(-1, 1, 28, 28).float() / 255)
+        size, channels = self.spec.size, self.spec.channels
+        if channels > 1:
+            images = images.movedim(3, 1)
+        return self.body(images.reshape(-1, channels, size, size).float() / 255)
 
     @ordinary_torch()
     @torch.inference_mode()
@@ -72,7 +77,12 @@ class DigitClassifier(nn.Module):
 def load_classifier(path: str | Path = CLASSIFIER) -> DigitClassifier:
     """The trained classifier. Raises FileNotFoundError or `InvalidInputError` where `path` holds
     none."""
-    return load_network(path, lambda metadata: DigitClassifier(), "a classifier's weights")
+
+    def build_from(metadata: dict[str, str]) -> DigitClassifier:
+        known = "images" in metadata
+        return DigitClassifier(ImageSpec.from_json(metadata["images"]) if known else MNIST)
+
+    return load_network(path, build_from, "a classifier's weights")
 
 
 def train_classifier(path: str | Path, epochs: int = 12, seed: int = 0) -> float:
@@ -93,21 +103,25 @@ def fit_classifier(
 ) -> tuple[DigitClassifier, float]:
     """A classifier trained on some `Digits`, and its accuracy on `test`, 0..1.
 
-    Adam with a one-cycle schedule; images are shifted by up to two pixels each way.
+    Adam with a one-cycle schedule; images are shifted by up to two pixels each way. Batches of 100,
+    or, for fewer than 1,000 images, of a tenth of them, but not below 10.
     """
     images, labels = torch.from_numpy(digits.images), torch.from_numpy(digits.labels)
-    batch_size, steps = 100, -(-len(digits) // 100)
+    batch_size = min(100, max(10, len(digits) // 10))
+    steps = -(-len(digits) // batch_size)
+    size, margins = digits.spec.size, (0, 0) * (images.ndim - 3) + (2, 2, 2, 2)
     bf16, accuracy = native_bf16(torch.device("cpu")), 0.0
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        classifier = DigitClassifier()
+        classifier = DigitClassifier(digits.spec)
         optimizer = torch.optim.Adam(classifier.parameters())
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, epochs * steps)
         for epoch in range(epochs):
             classifier.train()
             for batch in torch.randperm(len(digits)).split(batch_size):
                 down, right = torch.randint(5, (2,)).tolist()
-                shifted = pad(images[batch], (2, 2, 2, 2))[:, down : down + 28, right : right + 28]
+                rows, columns = slice(down, down + size), slice(right, right + size)
+                shifted = pad(images[batch], margins)[:, rows, columns]
                 with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                     loss = cross_entropy(
                         classifier.head(classifier(shifted)).float(), labels[batch]

@@ -18,6 +18,7 @@ from torch import nn
 from ..bounds import whole_number
 from ..data.datasets import load_digits
 from ..data.digits import Digits
+from ..data.spec import DIGITS, MNIST
 from ..data.tables import format_table, markdown_table
 from ..errors import InvalidInputError
 from ..models import Generator, sample, sample_rows
@@ -42,10 +43,11 @@ class Scorecard:
     Fractions (0..1): `label_accuracy` and `per_digit` (10,), `precision`, `recall`, `density`,
     `coverage`, `copy_fraction` (nearer to a training digit than 99 % of real digits are), `cas`
     (the classification accuracy score, from `cas_samples` digits). `nn_distance`: median distance
-    to the nearest training digit (Euclidean, ink 1). `classes`: how many of the ten digits make up
-    1 % or more; `evenness`: entropy of the predicted classes, 1 for ten equal fractions, 0 for one
-    class. `style_consistency`: rank correlations of `STROKE_FEATURES` between digits of one latent
-    (in the reference: of one real writer); `strangers`: between digits of different writers.
+    to the nearest training digit (Euclidean, ink 1). `classes`: how many of the `class_names` make
+    up a tenth of an equal fraction or more (of ten digits: 1 %); `evenness`: entropy of the
+    predicted classes, 1 for equal fractions, 0 for one class. `style_consistency`: rank
+    correlations of `STROKE_FEATURES` between digits of one latent (in the reference: of one real
+    writer); `strangers`: between digits of different writers.
     `confusion[label, prediction]` counts digits. `pairs`: the ten digits nearest to a training
     digit, then those ten training digits.
     """
@@ -71,6 +73,7 @@ class Scorecard:
     cas: float | None = None
     cas_samples: int = 0
     reference: "Scorecard | None" = dataclasses.field(default=None, repr=False)
+    class_names: tuple[str, ...] = dataclasses.field(default=DIGITS, repr=False)
 
     ROWS: ClassVar[
         tuple[tuple[str, str, str, str], ...]
@@ -82,7 +85,7 @@ class Scorecard:
         ("recall", f"recall (k = {NEIGHBOURS})", "{:.3f}", "higher"),
         ("density", f"density (k = {NEIGHBOURS})", "{:.3f}", "higher"),
         ("coverage", f"coverage (k = {NEIGHBOURS})", "{:.3f}", "higher"),
-        ("classes", "classes that appear", "{} of 10", "higher"),
+        ("classes", "classes that appear", "{} of {of}", "higher"),
         ("evenness", "evenness of the classes", "{:.3f}", "higher"),
         ("cas", "classification accuracy score ({self.cas_samples:,} digits)", "{:.2%}", "higher"),
         ("nn_distance", "distance to the nearest training digit", "{:.2f}", "as real"),
@@ -95,7 +98,8 @@ class Scorecard:
         for name, title, form, better in self.ROWS:
             value, real = (getattr(card, name) if card else None for card in cards)
             if value is not None or name == "label_accuracy":
-                texts = ("–" if v is None else form.format(v) for v in (value, real))
+                of = len(self.class_names)
+                texts = ("–" if v is None else form.format(v, of=of) for v in (value, real))
                 yield title.format(self=self), *texts, better, _nearness(name, better, value, real)
         for i, name in enumerate(STROKE_FEATURES if self.style_consistency else ()):
             values = [c.style_consistency[i] if c and c.style_consistency else None for c in cards]
@@ -104,8 +108,10 @@ class Scorecard:
             title, part = f"style consistency: {name}{chance}", _as_near(*values)
             yield title, *texts, "as people", part
         if self.label_accuracy is not None:
-            texts = (_sparkline(card.per_digit) if card else "–" for card in cards)
-            yield "label accuracy, 0 to 9 (95 % to 100 %)", *texts, "higher", ""
+            floor = 0.95 if min(cards[-1].per_digit if cards[-1] else [1]) > 0.9 else 0.5
+            texts = (_sparkline(card.per_digit, floor) if card else "–" for card in cards)
+            ends = f"{self.class_names[0]} to {self.class_names[-1]}"
+            yield f"label accuracy, {ends} ({floor:.0%} to 100 %)", *texts, "higher", ""
 
     def to_json(self) -> str:
         """All figures, and those of the reference, as JSON text."""
@@ -159,9 +165,10 @@ def _bar(part: float, whole: float) -> str:
     return "█" * (eighths // 8) + "▏▎▍▌▋▊▉"[eighths % 8 - 1 : eighths % 8] * bool(eighths % 8)
 
 
-def _sparkline(fractions: tuple[float, ...]) -> str:
-    """Ten fractions as ten blocks, from 95 % (or less) to 100 %."""
-    return "".join("▁▂▃▄▅▆▇█"[round(7 * min(max((v - 0.95) / 0.05, 0), 1))] for v in fractions)
+def _sparkline(fractions: tuple[float, ...], floor: float) -> str:
+    """Fractions as blocks, from `floor` (or less) to 100 %; at most 64 of them."""
+    scaled = (min(max((v - floor) / (1 - floor), 0), 1) for v in fractions[:64])
+    return "".join("▁▂▃▄▅▆▇█"[round(7 * v)] for v in scaled)
 
 
 @ordinary_torch()
@@ -172,8 +179,12 @@ def score(
     seed: int = 0,
     style_rows: Digits | None = None,
     cas_samples: Digits | None = None,
+    train: Digits | None = None,
 ) -> Scorecard:
     """Judge some `Digits` against real ones (as many of MNIST's test digits unless given).
+
+    For images of another kind, give `real` and `train`, test and training images of their set, and
+    a classifier of it (`classifier_for` makes one); the training digits are else MNIST's.
 
     Label accuracy: fraction of digits that the classifier takes for their labels (GAN-test
     accuracy, arXiv 1807.09499). Fréchet and kernel distance in the classifier's 128 features;
@@ -192,7 +203,11 @@ def score(
     if (fewest := min(len(fake), len(fake if real is None else real))) < 100:
         raise InvalidInputError(f"{fewest} generated or real digits: must be 100 or more of each")
     consistency = None if style_rows is None else style_consistency(style_rows)
-    side = _real_side(real, classifier, len(fake))
+    side = _real_side(real, train, classifier, len(fake))
+    if not fake.spec == side.real.spec == side.train.spec == side.classifier.spec:
+        told = f"real {side.real.spec}, training {side.train.spec}, a classifier of "
+        told = f"{fake.spec} against {told}{side.classifier.spec}"
+        raise InvalidInputError(f"{told}: must be of one kind")
     distance, index = nearest(fake, side.train)
     order = np.argsort(distance)[:10]
     copy_threshold = np.quantile(side.nn_distance, 0.01)
@@ -204,6 +219,7 @@ def score(
         if samples is not None:
             cas = fit_classifier(samples, side.real, CAS_EPOCHS, seed, quiet=True)[1]
         return Scorecard(
+            class_names=fake.classes,
             **figures,
             nn_distance=float(np.median(distance)),
             copy_fraction=float((distance < copy_threshold).mean()),
@@ -214,10 +230,11 @@ def score(
 
     strangers, people = None, None
     if style_rows is not None:
-        strangers = style_consistency(rows_of_strangers(side.train, len(style_rows) // 10, seed))
+        rows = len(style_rows) // style_rows.spec.columns
+        strangers = style_consistency(rows_of_strangers(side.train, rows, seed))
         people = writers_consistency(side.train, seed)
     real_subset = None if cas_samples is None else side.train[: len(cas_samples)]
-    real_figures = _reference(real, classifier, len(fake), seed)
+    real_figures = _reference(real, train, classifier, len(fake), seed)
     reference = card(real_figures, side.nn_distance, real_subset, style_consistency=people)
     figures = _compare(fake, side, seed)
     pairs = fake[order] + side.train[index[order]]
@@ -237,21 +254,27 @@ class RealSide(NamedTuple):
 
 
 @functools.lru_cache(1)  # one judge, many scorecards
-def _real_side(real: Digits | None, classifier: DigitClassifier | None, count: int) -> RealSide:
+def _real_side(
+    real: Digits | None, train: Digits | None, classifier: DigitClassifier | None, count: int
+) -> RealSide:
     if real is None:  # from all of the set: its halves were written by different groups of people
         real = load_digits(train=False)
         real = real[np.linspace(0, len(real) - 1, min(count, len(real))).astype(int)]
     classifier = load_classifier() if classifier is None else classifier
-    train = load_digits(train=True)
+    train = load_digits(train=True) if train is None else train
     distance, _ = nearest(real[:count], train)
     return RealSide(real, train, classifier, classifier.features(real), distance)
 
 
 @functools.lru_cache(1)
 def _reference(
-    real: Digits | None, classifier: DigitClassifier | None, count: int, seed: int
+    real: Digits | None,
+    train: Digits | None,
+    classifier: DigitClassifier | None,
+    count: int,
+    seed: int,
 ) -> dict[str, Any]:
-    side = _real_side(real, classifier, count)
+    side = _real_side(real, train, classifier, count)
     rng = np.random.default_rng(seed)
     rows = rng.choice(len(side.train), min(count, len(side.train)), replace=False)
     return _compare(side.train[rows], side, seed)
@@ -259,14 +282,14 @@ def _reference(
 
 def _compare(fake: Digits, side: RealSide, seed: int) -> dict[str, Any]:
     """The figures that the classifier's features give."""
-    features = side.classifier.features(fake)
+    features, k = side.classifier.features(fake), len(side.classifier.spec.classes)
     with torch.inference_mode():
         predicted = side.classifier.head(features).argmax(1).numpy()
     labelled = fake.labels >= 0
-    confusion = np.zeros((10, 10), np.int64)
+    confusion = np.zeros((k, k), np.int64)
     np.add.at(confusion, (fake.labels[labelled], predicted[labelled]), 1)
     correct = (predicted == fake.labels)[labelled]
-    fractions = np.bincount(predicted, minlength=10) / len(predicted)
+    fractions = np.bincount(predicted, minlength=k) / len(predicted)
     present = fractions[fractions > 0]
     return {
         "samples": len(fake),
@@ -275,8 +298,8 @@ def _compare(fake: Digits, side: RealSide, seed: int) -> dict[str, Any]:
         "frechet_distance": frechet_distance(features, side.features),
         "kernel_distance": kernel_distance(features, side.features, seed),
         **precision_recall(features, side.features),
-        "classes": int((fractions >= 0.01).sum()),
-        "evenness": abs(float((present * np.log10(present)).sum())),
+        "classes": int((fractions >= 0.1 / k).sum()),
+        "evenness": abs(float((present * np.log10(present)).sum())) / np.log10(k) if k > 1 else 1.0,
         "per_digit": tuple((np.diag(confusion) / confusion.sum(1).clip(1)).tolist()),
         "confusion": confusion,
     }
@@ -289,37 +312,54 @@ def score_generator(
     seed: int = 0,
     classifier: DigitClassifier | None = None,
     cas: bool = False,
+    real: Digits | None = None,
+    train: Digits | None = None,
 ) -> Scorecard:
     """`score` of `num` digits with balanced labels and of 500 style rows, all drawn with `seed`.
 
-    cas: measure the classification accuracy score too, on 60,000 further digits (some minutes).
+    Style rows are of grey images in several classes. cas: measure the classification accuracy score
+    too, on 60,000 further digits (some minutes). real, train: test and training images of the set,
+    where it is not MNIST.
     """
     num, seed = whole_number("num", num), whole_number("seed", seed, 0, 2**32 - 1)
     network: Generator = as_generator(generator)
-    conditional = network.hyperparameters.conditional
-    labels, more = np.arange(num) % 10, np.arange(CAS_SAMPLES) % 10
+    spec, conditional = network.spec, network.hyperparameters.conditional
+    if (spec.shape != MNIST.shape or len(spec.classes) != 10) and (real is None or train is None):
+        raise InvalidInputError(f"a generator of {spec}: give real and training images of its set")
+    rows = conditional and spec.channels == 1 and len(spec.classes) > 1
+    k = len(spec.classes)
+    labels, more = np.arange(num) % k, np.arange(CAS_SAMPLES) % k
     return score(
         sample(network, labels, seed=seed),
+        real,
         classifier=classifier,
+        train=train,
         seed=seed,
-        style_rows=sample_rows(network, STYLE_ROWS, seed) if conditional else None,
+        style_rows=sample_rows(network, STYLE_ROWS, seed) if rows else None,
         cas_samples=sample(network, more, seed=seed ^ 1) if cas and conditional else None,
     )
 
 
 def style_consistency(rows: Digits) -> tuple[float, ...]:
-    """How far a row's ten digits agree in slant, stroke width and height: three rank correlations.
+    """How far a row's digits agree in slant, stroke width and height: three rank correlations.
 
     Ranks are taken among the rows, digit by digit, so that a 1 is narrow among 1s; the correlation
     is the mean over pairs of digits. 0 for rows by many writers, 1 where every digit orders the
     rows alike.
     """
-    if len(rows) < 20 or len(rows) % 10 or (rows.labels != np.arange(len(rows)) % 10).any():
-        rule = "must be two or more rows of the digits 0 to 9"
+    k, names = rows.spec.columns, rows.classes
+    if (
+        k < 2
+        or len(rows) < 2 * k
+        or len(rows) % k
+        or (rows.labels != np.arange(len(rows)) % k).any()
+    ):
+        what = f"{'digits' if names == DIGITS else 'classes'} {names[0]} to {names[k - 1]}"
+        rule = f"must be two or more rows of the {what}"
         raise InvalidInputError(f"{len(rows)} digits in style rows: {rule}")
-    features = stroke_features(rows).reshape(-1, 10, len(STROKE_FEATURES))
+    features = stroke_features(rows).reshape(-1, k, len(STROKE_FEATURES))
     ranks = rankdata(features, axis=0)
-    pairs = np.triu_indices(10, 1)
+    pairs = np.triu_indices(k, 1)
     correlations = (
         np.corrcoef(ranks[:, :, i].T)[pairs].mean() for i in range(len(STROKE_FEATURES))
     )
@@ -328,11 +368,11 @@ def style_consistency(rows: Digits) -> tuple[float, ...]:
 
 def rows_of_strangers(digits: Digits, rows: int, seed: int) -> Digits:
     """Rows of the digits 0 to 9, each digit by whoever wrote it: the chance level of style
-    consistency."""
-    rng = np.random.default_rng(seed)
-    columns = [
-        rng.choice(np.flatnonzero(digits.labels == y), rows, replace=False) for y in range(10)
-    ]
+    consistency. A class of fewer digits than rows lends some several times."""
+    rng, columns = np.random.default_rng(seed), []
+    for y in range(digits.spec.columns):
+        found = np.flatnonzero(digits.labels == y)
+        columns.append(rng.choice(found, rows, replace=len(found) < rows))
     return digits[np.stack(columns, 1).reshape(-1)]
 
 
@@ -361,9 +401,12 @@ def writers_consistency(digits: Digits, seed: int = 0, draws: int = 20) -> tuple
 
 def _tries(digits: Digits, draws: int, rng: np.random.Generator) -> np.ndarray | None:
     """Rows of two different digits of each label by each writer, (draws, 2, writers, 10)."""
-    known = digits.writers if digits.writers is not None else np.full(len(digits), -1)
-    order = np.argsort(known * 10 + digits.labels, kind="stable")
-    group = (known * 10 + digits.labels)[order]
+    if digits.writers is None or digits.classes != DIGITS:
+        return None
+    known = np.flatnonzero((digits.writers >= 0) & (digits.labels >= 0))
+    group = digits.writers[known] * 10 + digits.labels[known]
+    order = known[np.argsort(group, kind="stable")]
+    group = np.sort(group)
     found, start, count = np.unique(group, return_index=True, return_counts=True)
     found, start, count = (v[(count >= 2) & (found >= 0)] for v in (found, start, count))
     writers, kinds = np.unique(found // 10, return_counts=True)

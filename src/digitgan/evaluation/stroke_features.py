@@ -20,12 +20,13 @@ def stroke_features(digits: Digits) -> np.ndarray:
     right. stroke width: ink over half the length of its boundary, in pixels. height: standard
     deviation of the ink's vertical position, in pixels.
     """
-    return ink_features(torch.from_numpy(digits.images).float() / 255).numpy()
+    grey = torch.from_numpy(digits.images).float() / 255
+    return ink_features(grey.mean(3) if grey.ndim == 4 else grey).numpy()
 
 
 def ink_features(images: Tensor) -> Tensor:
     """The `stroke_features` of images (..., 28, 28), ink 1 on paper 0: (..., 3), with gradients."""
-    places = torch.arange(28.0)
+    places = torch.arange(float(images.shape[-1]))
     ink = images.sum((-2, -1)).clamp_min(1e-6)
     rows, columns = images.sum(-1), images.sum(-2)  # (..., 28) each
     up = (rows @ places / ink)[..., None] - places  # (..., 28): height above the centre of the ink

@@ -16,10 +16,11 @@ from torch.nn.functional import affine_grid, avg_pool2d, grid_sample
 from ..data.datasets import load_digits
 from ..data.digits import Digits
 from ..data.randomness import random_source
+from ..data.spec import MNIST
 from ..errors import InvalidInputError
 from ..evaluation.stroke_features import ink_features
 from ..files import ASSET
-from ..models import CLASSES, Generator, evaluating
+from ..models import Generator, evaluating
 from ..runs.processes import native_bf16
 from ..runs.weights import load_network, save_weights
 from .sampling import check_conditional
@@ -30,13 +31,13 @@ OTHERS = 2  # further labels for which each handwriting is compared, in each ste
 
 
 class Encoder(nn.Module):
-    """encoder(x, y): images (B, 1, 28, 28), ink 1 on paper 0, y (B,) int64 in 0..9 -> latents
-    (B, z_dim).
+    """encoder(x, y): images (B, 1, 28, 28), ink 1 on paper 0, y (B,) int64, the classes' numbers ->
+    latents (B, z_dim).
 
     The label's embedding is put beside the image's features.
     """
 
-    def __init__(self, z_dim: int, c: int = 32) -> None:
+    def __init__(self, z_dim: int, classes: int = 10, c: int = 32) -> None:
         super().__init__()
         self.z_dim = z_dim
         self.body = nn.Sequential(
@@ -45,7 +46,7 @@ class Encoder(nn.Module):
             nn.Conv2d(2 * c, 2 * c, 3, 2, 1, bias=False), nn.BatchNorm2d(2 * c), nn.ReLU(),
             nn.Flatten(),  # (B, 2 * c * 4 * 4)
         )  # fmt: skip
-        self.embedding = nn.Embedding(CLASSES, 16)
+        self.embedding = nn.Embedding(classes, 16)
         self.head = nn.Sequential(
             nn.Linear(2 * c * 4 * 4 + 16, 160), nn.ReLU(), nn.Linear(160, z_dim)
         )
@@ -68,6 +69,11 @@ class Encoder(nn.Module):
             return self(images, torch.from_numpy(digits.labels).to(device)).mean(0, True).cpu()
 
 
+def encoder_for(generator: Generator) -> Encoder:
+    """An untrained encoder."""
+    return Encoder(generator.hyperparameters.z_dim, len(generator.spec.classes))
+
+
 def load_encoder(generator: Generator, path: str | Path = ENCODER) -> Encoder | None:
     """The encoder in `path` if it was trained for this generator, else None.
 
@@ -77,7 +83,7 @@ def load_encoder(generator: Generator, path: str | Path = ENCODER) -> Encoder | 
 
     def build(metadata: dict[str, str]) -> Encoder:
         fingerprints.append(metadata.get("generator"))
-        return Encoder(generator.hyperparameters.z_dim).half()
+        return encoder_for(generator).half()
 
     if not Path(path).expanduser().is_file():
         return None
@@ -117,21 +123,26 @@ def train_encoder(
 ) -> Encoder:
     """An encoder trained for a generator of digits, and written to `path` if one is given.
 
-    generator: a conditional one; its weights and its mode stay. digits: real ones with labels,
-    MNIST's training digits if left out. Half of each batch of 128 are the generator's own, half
-    are real ones, sheared, scaled and shifted a little. 6000 steps take about 8 minutes on one
-    core. `progress(fraction)` is called after each step, with 0..1.
+    generator: a conditional one, of grey images of 28x28 pixels; its weights and its mode stay.
+    digits: real ones with labels, MNIST's training digits if left out. Half of each batch of 128
+    are the generator's own, half are real ones, sheared, scaled and shifted a little. 6000 steps
+    take about 8 minutes on one core. `progress(fraction)` is called after each step, with 0..1.
 
-    Raises `InvalidInputError` for an unconditional generator or fewer than 1 step.
+    Raises `InvalidInputError` for another generator, digits of other classes than it has, or fewer
+    than 1 step.
     """
-    check_conditional(generator)
+    spec = check_conditional(generator).spec
+    if spec.shape != MNIST.shape:
+        raise InvalidInputError(f"a generator of {spec}: must be of grey ones of 28x28 pixels")
     if steps < 1:
         raise InvalidInputError(f"steps = {steps}: must be 1 or more")
     digits = load_digits(train=True) if digits is None else digits
+    if digits.spec != spec:
+        raise InvalidInputError(f"digits = {digits.spec}: must be {spec}, as the generator's")
     source = random_source(seed)
     with evaluating(generator), torch.random.fork_rng(), torch.enable_grad():
         torch.manual_seed(seed)
-        encoder = Encoder(generator.hyperparameters.z_dim)
+        encoder = encoder_for(generator)
         objective = Reconstruction(generator, source)
         optimizer = torch.optim.Adam(encoder.parameters(), betas=(0.9, 0.99))
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
@@ -161,11 +172,12 @@ class Reconstruction:
 
     def __init__(self, generator: Generator, source: torch.Generator) -> None:
         self.generator, self.source = generator, source
+        self.classes = len(generator.spec.classes)
         self.bf16 = native_bf16(next(generator.parameters()).device)
-        z = generator.draw_latents(POPULATION, source).repeat_interleave(CLASSES, 0)
+        z = generator.draw_latents(POPULATION, source).repeat_interleave(self.classes, 0)
         with torch.no_grad():
-            ink = self.ink(z, torch.arange(CLASSES).repeat(POPULATION))
-        features = ink_features(ink).unflatten(0, (POPULATION, CLASSES))
+            ink = self.ink(z, torch.arange(self.classes).repeat(POPULATION))
+        features = ink_features(ink).unflatten(0, (POPULATION, self.classes))
         self.mean, self.deviation = features.mean(0), features.std(0) + 1e-6  # (10, 3)
 
     def ink(self, z: Tensor, y: Tensor) -> Tensor:
@@ -181,7 +193,7 @@ class Reconstruction:
 
     def __call__(self, z: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         target = images.squeeze(1)  # (B, 28, 28)
-        others = torch.randint(CLASSES, (OTHERS * len(z),), generator=self.source)
+        others = torch.randint(self.classes, (OTHERS * len(z),), generator=self.source)
         asked = torch.cat([labels, others])  # (B + OTHERS * B,)
         ink = self.ink(z.repeat(1 + OTHERS, 1), asked)
         difference = ink[: len(z)] - target
@@ -195,7 +207,7 @@ def _batch(
     objective: Reconstruction, digits: Digits, source: torch.Generator, size: int = 64
 ) -> tuple[Tensor, Tensor]:
     """As many of the generator's own digits as real ones: images (2 * size, 1, 28, 28), labels."""
-    y = torch.randint(CLASSES, (size,), generator=source)
+    y = torch.randint(objective.classes, (size,), generator=source)
     with torch.no_grad():
         made = objective.ink(objective.generator.draw_latents(size, source), y)
     chosen = torch.randint(len(digits), (size,), generator=source).numpy()

@@ -41,7 +41,7 @@ LEAST_STROKE = 0.05  # of the digit's longer side: thinner strokes are broadened
 ORIENTATION = 0x0112  # EXIF's number of the tag that says how the camera was held
 
 
-def prepare(picture: Any, label: int = -1) -> Digits:
+def prepare(picture: Any, label: int = -1, classes: Any = None) -> Digits:
     """A picture of one digit made like those of MNIST, as `Digits` (1 image): 20 pixels at its
     longer side, the centre of its ink in the middle of 28x28 (LeCun et al., 1998), ink 255 on
     paper 0.
@@ -50,7 +50,7 @@ def prepare(picture: Any, label: int = -1) -> Digits:
     array, a tensor or lists of numbers, grey (H, W) or (1, H, W), or colour (H, W, 3) or (3, H,
     W), or one of `Digits`; see `read_picture`. Dark ink on light paper or light ink on dark.
     Shadows, ruled lines, specks and what lies at the rim are left out. label: the digit, 0 to 9,
-    or -1 where unknown.
+    or -1 where unknown. classes: the names of other labels, for a picture of a letter.
 
     Raises `InvalidInputError` where there is no picture, no ink on it, or not one digit but
     several: `prepare_all` takes those.
@@ -63,7 +63,7 @@ def prepare(picture: Any, label: int = -1) -> Digits:
         )
     if label == -1 and isinstance(picture, Digits):
         label = picture.labels[0]
-    return Digits(to_mnist(found[0]), [label])
+    return Digits(to_mnist(found[0]), [label], classes=classes)
 
 
 def prepare_all(picture: Any) -> Digits:

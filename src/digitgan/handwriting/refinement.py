@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ..data.digits import Digits
+from ..data.spec import MNIST
 from ..evaluation.classifier import SUPPORTED_DATASETS
 from ..evaluation.writers import ENCODERS, StyleEncoder, load_style_encoder
 from ..models import Generator
@@ -24,8 +25,8 @@ def style_encoder() -> StyleEncoder:
 
 def knows_styles(generator: Generator) -> bool:
     """Whether a style encoder can judge what a generator writes: Western digits."""
-    dataset = generator.hyperparameters.dataset
-    return dataset in SUPPORTED_DATASETS and ENCODERS["residual"].is_file()
+    known = generator.hyperparameters.dataset in SUPPORTED_DATASETS and generator.spec == MNIST
+    return known and ENCODERS["residual"].is_file()
 
 
 class StyleDistance:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..bounds import whole_number
 from ..data.digits import Digits, check_labels
 from ..data.randomness import random_source
-from ..data.text import check_number
+from ..data.text import spell
 from ..errors import InvalidInputError
 from ..models import SAMPLE_BATCH, Generator, sample
 from ..runs.torch_modes import ordinary_torch
@@ -23,16 +23,17 @@ def generate(generator: nn.Module, labels: Any, seed: int | None = None, z: Any 
     """One image per label, as `Digits`.
 
     generator: a trained one, also compiled, averaged, halved or wrapped (`as_generator` has the
-    rule). labels: whole numbers 0..9, (N,), as a list, array or tensor. z: latents float32, (1,
+    rule). labels: whole numbers 0..9, or to the last of its classes, (N,), as a list, array or
+    tensor. z: latents float32, (1,
     z_dim) for one handwriting in all, or (N, z_dim); where none are given they are drawn with
     `seed` (a fresh one if None). An unconditional generator ignores the labels: its digits have the
     label -1. The network is left in the mode it was found in.
 
-    Raises `InvalidInputError` for labels outside 0..9, and latents that are not finite or of
+    Raises `InvalidInputError` for labels outside its classes, and latents that are not finite or of
     another shape.
     """
     network: Generator = as_generator(generator)
-    labels = check_labels(labels)
+    labels = check_labels(labels, classes=network.spec.classes)
     if z is None:
         return sample(network, labels, seed=seed)
     return sample(network, labels, check_latents(network, z, len(labels)))
@@ -52,11 +53,12 @@ def check_latents(generator: Generator, z: Any, count: int) -> Tensor:
 
 
 def stream(generator: nn.Module, count: int, seed: int | None = None) -> Iterator[Digits]:
-    """`count` digits with labels 0, 1, ..., 9, 0, 1, ..., in batches, one at a time in memory."""
+    """`count` digits with labels 0, 1, ..., 9, 0, 1, ..., or through its other classes, in batches,
+    one at a time in memory."""
     network, source = as_generator(generator), random_source(seed)
     count = whole_number("count", count)
     for start in range(0, count, SAMPLE_BATCH):
-        labels = np.arange(start, min(start + SAMPLE_BATCH, count)) % 10
+        labels = np.arange(start, min(start + SAMPLE_BATCH, count)) % len(network.spec.classes)
         with ordinary_torch():
             z = network.draw_latents(len(labels), source)
         yield sample(network, labels, z)
@@ -69,17 +71,18 @@ def write(
     """A whole number in one handwriting: the same latent for every digit, as `Digits` in order.
 
     number: a string of digits and spaces, of any length, or a whole number; a space is an empty
-    image with label -1. `.strip()` of the result is the line of handwriting. Raises
-    `InvalidInputError` for others.
+    image with label -1. Where the generator's classes are letters, a text of them: `write(g, "HELLO
+    42")`. `.strip()` of the result is the line of handwriting. Raises `InvalidInputError` for
+    others, with the characters that the generator cannot write.
     """
-    text, generator = check_number(number), check_conditional(generator)
+    generator = check_conditional(generator)
+    labels = np.array(spell(number, generator.spec.classes))
     if z is None:
         z = generator.draw_latents(1, random_source(seed))
-    digits = generate(generator, [int(digit) for digit in text if digit != " "], z=z)
-    images, labels = np.zeros((len(text), 28, 28), np.uint8), np.full(len(text), -1)
-    written = np.array([digit != " " for digit in text])
-    images[written], labels[written] = digits.images, digits.labels
-    return Digits(images, labels, ink=255)
+    written = labels >= 0
+    images = np.zeros((len(labels), *generator.spec.shape), np.uint8)
+    images[written] = generate(generator, labels[written], z=z).images
+    return Digits(images, labels, 255, generator.spec.classes)
 
 
 @ordinary_torch()

@@ -18,9 +18,10 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
 from ..data.digits import Digits
+from ..data.spec import ImageSpec
 from ..data.tables import write_csv
 from ..errors import InvalidInputError, RunFolderError
-from ..files import atomic_write, user_path
+from ..files import atomic_write, read_small_file, user_path
 from ..hyperparameters import Hyperparameters
 from ..streams import tell
 from .lock import FolderLock, check_room
@@ -83,15 +84,30 @@ class RunFolder:
 
     # ---- hyperparameters and checkpoints ----
 
-    def check_or_write_hyperparameters(self, hyperparameters: Hyperparameters) -> None:
-        """Write down what the run computes, or refuse a folder that holds a run with other
-        hyperparameters."""
+    def read_spec(self) -> ImageSpec | None:
+        """What the images of the run in this folder are; None where it has not been written."""
+        path = self.path / "images.json"
+        try:
+            return ImageSpec.from_json(read_small_file(path)) if path.is_file() else None
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{path}: {error}") from None
+
+    def check_or_write_hyperparameters(
+        self, hyperparameters: Hyperparameters, spec: ImageSpec
+    ) -> None:
+        """Write down what the run computes, and on what images, or refuse a folder that holds a run
+        with other hyperparameters, or on others."""
         path = self.path / "hyperparameters.json"
         if path.is_file():
             refuse_others(self.path, Hyperparameters.from_json(path), hyperparameters)
         else:
             self.load_checkpoint(hyperparameters)  # one without its JSON file may be of another run
             atomic_write(path, hyperparameters.to_json().encode())
+        if (found := self.read_spec()) and found != spec:
+            told = f"{self.path} holds a run on {found}, asked for {spec}"
+            raise RunFolderError(f"{told}: choose another run_dir, or delete that one")
+        if not found:
+            atomic_write(self.path / "images.json", spec.to_json().encode())
 
     def save_checkpoint(
         self, parts: Mapping[str, Any], values: Mapping[str, Any], hyperparameters: Hyperparameters
@@ -152,8 +168,8 @@ class RunFolder:
         for name, value in scalars.items():
             self._board.add_scalar(name, value, step)
         for name, digits in pictures.items():
-            grid = np.asarray(digits.grid(columns=10))
-            self._board.add_image(name, grid, step, dataformats="HW")
+            grid = np.asarray(digits.grid(columns=digits.spec.columns))
+            self._board.add_image(name, grid, step, dataformats="HWC"[: grid.ndim])
         self._board.flush()
 
     def save_epoch(
@@ -162,7 +178,9 @@ class RunFolder:
         """Write the table of all epochs so far, and the picture of the last, here and for
         TensorBoard."""
         self.check()
-        progress.save(self.path / "progress" / f"{len(history):03}.png", inverted=True)
+        columns = progress.spec.columns if (progress.labels >= 0).all() else None
+        path = self.path / "progress" / f"{len(history):03}.png"
+        progress.save(path, inverted=True, columns=columns)
         write_csv(self.path / "history.csv", history)
         self.log(step, history[-1] if history else {}, {"generated": progress, "real": real})
 
@@ -204,10 +222,11 @@ def progression_gif(frames: list[Path], path: Path, seconds: float = 6.0) -> Non
     """Write pictures named <epoch>.png as a GIF of about `seconds` that rests on the last."""
     font, pages = ImageFont.load_default(size=16), []
     for frame in frames:
-        picture = Image.open(frame).convert("L")
-        page = Image.new("L", (picture.width, picture.height + 26), 255)
+        file = Image.open(frame)
+        picture = file.convert("RGB" if file.mode == "RGB" else "L")
+        page = Image.new(picture.mode, (picture.width, picture.height + 26), "white")
         page.paste(picture, (0, 26))
-        ImageDraw.Draw(page).text((6, 3), f"epoch {int(frame.stem)}", fill=60, font=font)
+        ImageDraw.Draw(page).text((6, 3), f"epoch {int(frame.stem)}", fill="#3c3c3c", font=font)
         pages.append(np.asarray(page))
     each = max(60, min(500, 1000 * seconds / len(pages)))  # milliseconds
     durations = [each] * (len(pages) - 1) + [2500] if len(pages) > 1 else 2500

@@ -1,5 +1,6 @@
 """`Run`: what a training run writes after each epoch, and how it is restored."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -7,8 +8,10 @@ import torch
 
 from ..aliases import translate_weights
 from ..data.batches import Batches
-from ..data.datasets import load_digits
+from ..data.datasets import known_spec, load_digits
 from ..data.digits import Digits
+from ..data.sources import as_sets
+from ..data.spec import ImageSpec
 from ..errors import InvalidInputError, RunFolderError, short_repr
 from ..files import shown, user_path
 from ..hyperparameters import Hyperparameters
@@ -24,6 +27,7 @@ R = TypeVar("R", bound="Run")
 CHECK_INTERVAL = 100  # steps between two checks for divergence
 # system -> its trainer: `trainer.py` adds the default's, the files of `systems/` add theirs
 TRAINERS: dict[str, type["Run"]] = {}
+OWN_IMAGES = "own images"  # what `dataset` becomes for images unlike those of the set it names
 
 
 class Run:
@@ -53,12 +57,19 @@ class Run:
         hyperparameters: Hyperparameters,
         run_dir: str | Path,
         data_dir: str | Path | None,
-        digits: Digits | None,
+        digits: Any,
     ) -> None:
-        hp = self.hyperparameters = hyperparameters
         self.folder = RunFolder(run_dir)
         self.data_dir = None if data_dir is None else user_path(data_dir)
-        self.digits, self.data_checksum = digits, 0
+        self.hyperparameters, self.data_checksum = hyperparameters, 0
+        self.digits: Digits | None = None
+        self.test_digits: Digits | None = None  # where the source of the digits has some
+        if digits is not None:
+            self.digits, self.test_digits = as_sets(digits)
+        self.digits_given = digits is not None
+        self.spec = self.find_spec()
+        self.judge: Callable[[Any], dict[str, float]] | None = None  # of samples, made when needed
+        hp = self.hyperparameters
         self.batch_size = min(hp.batch_size, hp.images_per_epoch)
         self.steps_per_epoch = hp.images_per_epoch // self.batch_size
         self.processes = Processes(self.batch_size, self.folder.path)
@@ -73,7 +84,7 @@ class Run:
         cls: type[R],
         run_dir: str | Path,
         data_dir: str | Path | None = None,
-        digits: Digits | None = None,
+        digits: Any = None,
     ) -> R:
         """The trainer of a run folder, in the state of its last checkpoint; `train()` continues
         it."""
@@ -83,6 +94,23 @@ class Run:
         trainer = cls(Hyperparameters.from_json(path), run_dir, data_dir, digits)
         trainer.load_checkpoint()
         return trainer
+
+    def find_spec(self) -> ImageSpec:
+        """What the images are: of the digits given, of the run that the folder holds, of the data
+        set's name, or of its files."""
+        known = known_spec(self.hyperparameters.dataset)
+        if self.digits is not None:
+            if known and known != self.digits.spec:
+                self.hyperparameters = self.hyperparameters.replace(dataset=OWN_IMAGES)
+            return self.digits.spec
+        if spec := self.folder.read_spec() or known:
+            return spec
+        self.digits = load_digits(self.hyperparameters.dataset, data_dir=self.data_dir)
+        return self.digits.spec
+
+    def quality(self) -> dict[str, float]:
+        """Figures of the generator's samples for the epoch's row of the history, by name."""
+        return {}
 
     def stop(self) -> None:
         """End `train()` after the current step, with a whole checkpoint; for callbacks and
@@ -124,6 +152,9 @@ class Run:
         if self.digits is None:
             with self.processes.main_first():  # one downloads what is missing
                 self.digits = load_digits(hp.dataset, train=True, data_dir=self.data_dir)
+        if self.digits.spec != self.spec:
+            told = f"{self.run_dir} holds a run on {self.spec}; these are {self.digits.spec}"
+            raise RunFolderError(f"{told}: choose another run_dir")
         if hp.conditional and (self.digits.labels < 0).any():
             rule = "a conditional generator needs them all"
             raise InvalidInputError(f"dataset = {hp.dataset!r}: has images without labels, {rule}")
@@ -137,7 +168,8 @@ class Run:
         hp, steps = self.hyperparameters, self.steps_per_epoch
         penalties = sum(s % hp.penalty_interval == 0 for s in range(self.step - steps, self.step))
         epoch = len(self.history) + 1
-        self.history.append(self.metrics.epoch_row(epoch, steps, penalties, self.batch_size))
+        row = self.metrics.epoch_row(epoch, steps, penalties, self.batch_size)
+        self.history.append(row | (self.quality() if self.processes.is_main else {}))
         if self.processes.is_main and hp.snapshot_interval and epoch % hp.snapshot_interval == 0:
             parts = self.parts()
             self.folder.save_snapshot(epoch, parts["averaged"].module, parts["discriminator"])
@@ -213,7 +245,7 @@ class Run:
         """Before training: take over the last checkpoint, or start over; whether there was one."""
         self.stopping = False
         if self.processes.is_main:
-            self.folder.check_or_write_hyperparameters(self.hyperparameters)
+            self.folder.check_or_write_hyperparameters(self.hyperparameters, self.spec)
         found = self.load_checkpoint()
         if self.processes.mean([self.step]) != self.step:
             told = "must be one folder for all processes, they find other checkpoints there"

@@ -1,6 +1,7 @@
 """Weights as safetensors files, which hold no code, and are checked before they are used."""
 
 import copy
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,9 +23,16 @@ Network = TypeVar("Network", bound=nn.Module)
 def save_weights(
     path: str | Path, weights: Mapping[str, Tensor], metadata: dict[str, str] | None = None
 ) -> None:
-    """Write tensors by name as a safetensors file, with texts by name as its metadata."""
-    tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
-    atomic_write(path, save(tensors, metadata))
+    """Write tensors by name as a safetensors file, with texts by name as its metadata.
+
+    The same tensors and texts give the same bytes: safetensors itself orders texts at random.
+    """
+    content = save({name: tensor.contiguous() for name, tensor in weights.items()})
+    size = int.from_bytes(content[:8], "little")
+    header = ({"__metadata__": metadata} if metadata else {}) | json.loads(content[8 : 8 + size])
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the numbers begin at a multiple of 8
+    atomic_write(path, len(text).to_bytes(8, "little") + text + content[8 + size :])
 
 
 def as_generator(network: Any) -> Any:
@@ -57,7 +65,8 @@ def _clone(network: Network) -> Network:
 
 
 def save_generator(generator: nn.Module, path: str | Path, half: bool = False) -> None:
-    """Write a generator's weights as safetensors, with its hyperparameters in the file's metadata.
+    """Write a generator's weights as safetensors, with its hyperparameters and its images' size,
+    channels and classes in the file's metadata.
 
     generator: any that `generate` takes. half: in half precision, in half the space;
     `load_generator` reads both. Raises `InvalidInputError` where it could not read the file, or
@@ -76,7 +85,8 @@ def save_generator(generator: nn.Module, path: str | Path, half: bool = False) -
         raise InvalidInputError(f"this generator cannot be saved: {error}") from None
     if half:
         state = {n: w.half() if w.is_floating_point() else w for n, w in state.items()}
-    save_weights(path, state, {"hyperparameters": inside.hyperparameters.to_json()})
+    metadata = {"hyperparameters": inside.hyperparameters.to_json()}
+    save_weights(path, state, metadata | {"images": inside.spec.to_json()})
 
 
 @ordinary_torch()

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear, unfold
 
 from ..hyperparameters import Hyperparameters
-from ..models import BUILDERS, CLASSES, Discriminator, Generator
+from ..models import BUILDERS, Discriminator, Generator
 from ..runs.run import TRAINERS
 from ..trainer import Metrics
-from .classic import ClassicTrainer, classic
+from .classic import CLASSES, ClassicTrainer, classic
 
 PRESET = classic(
     "cdcgan-clipped", 2e-4, conditional=True, z_dim=100, embedding_dim=10, batch_size=64, epochs=26

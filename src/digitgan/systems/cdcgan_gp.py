@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..hyperparameters import Hyperparameters
-from ..losses import wgan_gp_penalty
+from ..losses import squared_gradient_norm
 from ..models import BUILDERS, Discriminator, Generator
 from ..runs.run import TRAINERS
 from ..trainer import Metrics, Trainer
@@ -39,6 +39,16 @@ PRESET = classic(
 def build(hp: Hyperparameters) -> tuple[Generator, Discriminator]:
     """The untrained networks, with torch's own initialisation."""
     return build_generator(hp), TwoBranchDiscriminator(hp, 16, lambda _: nn.Identity())
+
+
+def wgan_gp_penalty(
+    discriminator: nn.Module, real: Tensor, fake: Tensor, y: Tensor, alpha: Tensor
+) -> Tensor:
+    """E (||grad D(x')|| - 1)^2 at x' = alpha x + (1 - alpha) G(z), with alpha (B, 1, 1, 1) uniform
+    in [0, 1] (Gulrajani et al., arXiv 1704.00028, eq. 3)."""
+    images = torch.lerp(fake, real, alpha).detach().requires_grad_()  # (B, C, H, W)
+    norm = squared_gradient_norm(discriminator(images, y), images).add(1e-12).sqrt()
+    return (norm - 1).square().mean()
 
 
 class GradientPenaltyTrainer(ClassicTrainer):

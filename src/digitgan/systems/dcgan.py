@@ -11,6 +11,7 @@ generator and 128 in the discriminator: digits are small. The generator has one 
 
 from torch import nn
 
+from ..data.spec import MNIST, ImageSpec
 from ..hyperparameters import Hyperparameters
 from ..models import ARCHITECTURES, BUILDERS, Discriminator, Generator, Networks
 from ..runs.run import TRAINERS
@@ -21,26 +22,28 @@ INIT_STD = 0.02  # standard deviation of new weights
 
 
 # fmt: off
-def strided_generator(inputs: int, c: int = 64) -> nn.Sequential:
+def strided_generator(inputs: int, spec: ImageSpec = MNIST, c: int = 64) -> nn.Sequential:
     """Two strides of 2, from 7x7 to 28x28."""
+    s = spec.size // 4  # 7
     return nn.Sequential(
-        nn.Linear(inputs, c * 7 * 7), nn.Unflatten(1, (c, 7, 7)), nn.BatchNorm2d(c), nn.ReLU(),
+        nn.Linear(inputs, c * s * s), nn.Unflatten(1, (c, s, s)), nn.BatchNorm2d(c), nn.ReLU(),
         nn.Conv2d(c, c, 3, padding=1, bias=False), nn.BatchNorm2d(c), nn.ReLU(),  # (B, 64, 7, 7)
         nn.ConvTranspose2d(c, c // 2, 4, stride=2, padding=1, bias=False),  # (B, 32, 14, 14)
         nn.BatchNorm2d(c // 2), nn.ReLU(),
-        nn.ConvTranspose2d(c // 2, 1, 4, stride=2, padding=1), nn.Tanh(),  # (B, 1, 28, 28)
+        nn.ConvTranspose2d(c // 2, spec.channels, 4, stride=2, padding=1), nn.Tanh(),  # 28x28
     )
 
 
-def dcgan_strided(inputs: int, c: int = 64) -> Networks:
+def dcgan_strided(inputs: int, spec: ImageSpec, c: int = 64) -> Networks:
     """The classic strides for other systems: a discriminator without BatchNorm."""
+    end = (spec.size + 4) // 8  # 4
     discriminator = nn.Sequential(
-        nn.Conv2d(1, c // 2, 4, stride=2, padding=1), nn.LeakyReLU(0.2),  # (B, 32, 14, 14)
+        nn.Conv2d(spec.channels, c // 2, 4, stride=2, padding=1), nn.LeakyReLU(0.2),  # 14x14
         nn.Conv2d(c // 2, c, 4, stride=2, padding=1), nn.LeakyReLU(0.2),  # (B, 64, 7, 7)
         nn.Conv2d(c, 2 * c, 3, stride=2, padding=1), nn.LeakyReLU(0.2),  # (B, 128, 4, 4)
-        nn.Flatten(), nn.Linear(2 * c * 4 * 4, 128), nn.LeakyReLU(0.2),  # (B, 128)
+        nn.Flatten(), nn.Linear(2 * c * end * end, 128), nn.LeakyReLU(0.2),  # (B, 128)
     )
-    return strided_generator(inputs, c), discriminator, 128
+    return strided_generator(inputs, spec, c), discriminator, 128
 
 
 def build(hp: Hyperparameters) -> tuple[Generator, Discriminator]:
