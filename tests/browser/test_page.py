@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from digitgan.app import page as pages
+from digitgan.data.spec import ImageSpec
 from digitgan.files import ASSET
 from digitgan.models import load_generator, to_pixels
 
@@ -27,7 +28,7 @@ FLAGS = [
 ]
 # fmt: on
 SEVEN = ((70, 60), (140, 58), (205, 56), (185, 120), (160, 180), (140, 235))  # of 280 each way
-HOSTILE = "</script><script>document.title='taken'</script>"
+HOSTILE = "</script><script>document.title=1//"
 
 pytestmark = [
     pytest.mark.skipif(
@@ -193,9 +194,9 @@ def test_it_fits_and_nothing_moves(visit, width, scheme):
 
 
 def test_a_hostile_class_name_is_text(visit, tmp_path):
-    names = [HOSTILE, *"123456789"]
-    path = pages.write_page(load_generator(), tmp_path / "hostile.html", classes=names)
-    page = visit(path)
+    generator = load_generator()
+    generator.spec = ImageSpec(classes=[HOSTILE, *"123456789"])
+    page = visit(pages.write_page(generator, tmp_path / "hostile.html"))
     assert page.title().startswith("digitgan")
     assert page.locator(".face").first.inner_text() == HOSTILE
     assert page.get_by_label("a number to write").count() == 0  # a name of many characters

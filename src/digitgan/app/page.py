@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..data.digits import Digits
 from ..data.randomness import random_source
-from ..errors import InvalidInputError, short_repr
+from ..data.spec import MNIST
 from ..evaluation.classifier import SUPPORTED_DATASETS, DigitClassifier, load_classifier
 from ..files import atomic_write
 from ..handwriting.encoder import Encoder, load_encoder, train_encoder
 from ..handwriting.inversion import style_directions
-from ..models import CLASSES, Generator, to_pixels
+from ..models import Generator, to_pixels
 from ..systems.presets import load_generator
 from .network_export import export_network, halved
 
@@ -38,15 +39,21 @@ def page(out: str | Path, generator: str | Path | None = None) -> Path:
     `InvalidInputError` where the file holds none.
     """
     network = load_generator(generator)
-    hp = network.hyperparameters
-    if not hp.conditional or hp.dataset not in SUPPORTED_DATASETS:
+    if not writes_digits(network):
         return write_page(network, out)
     return write_page(network, out, encoder_of(network), load_classifier())
 
 
-def encoder_of(generator: Generator) -> Encoder:
-    """The encoder that is shipped with a conditional generator, or one that is trained for it."""
-    return load_encoder(generator) or train_encoder(generator, steps=QUICK_STEPS)
+def writes_digits(generator: Generator) -> bool:
+    """Whether it is a conditional generator of what the shipped classifier reads."""
+    hp = generator.hyperparameters
+    return hp.conditional and generator.spec == MNIST and hp.dataset in SUPPORTED_DATASETS
+
+
+def encoder_of(generator: Generator, digits: Digits | None = None) -> Encoder:
+    """The encoder that is shipped with a conditional generator, or one that is trained for it, with
+    `digits` if they are not MNIST's."""
+    return load_encoder(generator) or train_encoder(generator, steps=QUICK_STEPS, digits=digits)
 
 
 def write_page(
@@ -54,16 +61,14 @@ def write_page(
     path: str | Path,
     encoder: Encoder | None = None,
     classifier: DigitClassifier | None = None,
-    classes: Sequence[str] | None = None,
 ) -> Path:
     """Write a page for a generator, and return its path.
 
-    With both an encoder and a classifier it has a drawing pad. classes: the names of the ten
-    classes, "0" to "9" if left out; names of one character each can be typed. Weights and names
-    are data in the page, never script. Raises `InvalidInputError` where the generator or the names
-    cannot be shown.
+    With both an encoder and a classifier of its classes it has a drawing pad. Texts can be typed
+    where the names of its classes are one character each. Weights and names are data in the page,
+    never script. Raises `InvalidInputError` where the generator cannot be shown.
     """
-    content = describe(generator, encoder, classifier, classes)
+    content = describe(generator, encoder, classifier)
     path = Path(path).expanduser()
     atomic_write(path, fill_frame(content).encode())
     return path
@@ -73,14 +78,9 @@ def describe(
     generator: Generator,
     encoder: Encoder | None = None,
     classifier: DigitClassifier | None = None,
-    classes: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """What a page's JavaScript works with, as a dictionary that JSON can hold."""
-    names = [str(i) for i in range(CLASSES)] if classes is None else list(classes)
-    if len(names) != CLASSES or len(set(names)) != CLASSES or not all(map(is_text, names)):
-        rule = f"must be {CLASSES} different texts that are not empty"
-        raise InvalidInputError(f"classes = {short_repr(classes)}: {rule}")
-    hp = generator.hyperparameters
+    hp, spec = generator.hyperparameters, generator.spec
     networks = {"generator": export_generator(generator)}
     images, labels = torch.zeros(2, 1, 28, 28), torch.zeros(2, dtype=torch.int64)
     if encoder is not None and classifier is not None:
@@ -91,8 +91,10 @@ def describe(
     weights = sum(value.numel() for value in generator.parameters())
     return {
         "about": f"A {kind} generator ({hp.system}) of {weights:,} weights, trained on "
-        f"{hp.dataset}. Its digits are nobody's handwriting.",
-        "classes": names,
+        f"{hp.dataset}. {'Its digits are' if spec == MNIST else 'What it writes is'} nobody's "
+        "handwriting.",
+        "classes": spec.classes,
+        "size": spec.size,
         "conditional": hp.conditional,
         "z_dim": hp.z_dim,
         "quantiles": [round(float(q), 4) for q in latent_quantiles(generator)],
@@ -101,17 +103,12 @@ def describe(
     }
 
 
-def is_text(name: object) -> bool:
-    return isinstance(name, str) and bool(name.strip())
-
-
 def export_generator(generator: Generator) -> dict[str, Any]:
     """A generator for networks.js: at half precision if that changes no pixel by more than 1 of
     255 in 200 digits, else at single precision."""
-    hp = generator.hyperparameters
     device = next(generator.parameters()).device
     z = generator.draw_latents(200, random_source(0)).to(device)
-    y = (torch.arange(200) % CLASSES).to(device)
+    y = (torch.arange(200) % len(generator.spec.classes)).to(device)
     network, rounded = generator, halved(generator).eval()
     was_training = network.training
     try:
@@ -119,8 +116,6 @@ def export_generator(generator: Generator) -> dict[str, Any]:
             exact, half = (to_pixels(net(z, y)).int() for net in (network.eval(), rounded))
     finally:
         network.train(was_training)
-    if exact.shape[1:] != (28, 28):
-        raise InvalidInputError(f"{hp.system}: its images are {tuple(exact.shape[1:])}, not 28x28")
     return export_network(generator, (z[:2], y[:2]), half=bool((exact - half).abs().max() <= 1))
 
 

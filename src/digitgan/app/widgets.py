@@ -9,7 +9,7 @@ import base64
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,13 @@ from IPython import get_ipython
 from IPython.display import Image, display
 from torch import nn
 
-from ..data.digits import Digits
-from ..data.text import check_number, short_name
+from ..data.digits import Digits, check_labels, folder_names
+from ..data.sources import split
+from ..data.spec import MNIST
+from ..data.text import short_name, spell
 from ..errors import InvalidInputError
-from ..evaluation.classifier import SUPPORTED_DATASETS, DigitClassifier, load_classifier
+from ..evaluation.classifier import DigitClassifier, load_classifier
+from ..evaluation.quality import SAMPLES, classifier_for
 from ..files import shown, user_path
 from ..handwriting.encoder import Encoder
 from ..handwriting.inversion import imitate
@@ -34,7 +37,15 @@ from ..models import Generator, load_generator
 from ..runs.weights import as_generator
 from ..trainer import Trainer
 from .figures import png, training_view
-from .page import PAGE, describe, encoder_of, neighbours, page_latent, widget_script
+from .page import (
+    PAGE,
+    describe,
+    encoder_of,
+    neighbours,
+    page_latent,
+    widget_script,
+    writes_digits,
+)
 
 
 class PageWidget(anywidget.AnyWidget):
@@ -84,16 +95,16 @@ class DigitPicker(PageWidget):
     """Pick a digit or type a number, and choose its handwriting; see `digit_picker`.
 
     Its traits can be set, too, and what is set is shown: `value`, the number that is written or the
-    digit that is picked, as text; `digit` (0..9), in several handwritings while `number` is empty;
-    `number`, in one handwriting; `handwriting` (0 or more) and `history`, those that were chosen;
-    `first` and `count` (1..40) of the handwritings shown together; `slant`, `weight` and `height`
-    (-3..3, in standard deviations); `neatness` (0..1, truncation); `inverted`. `digits` is what
-    is shown.
+    digit that is picked, as text; `digit`, its label (0..9, or to the last of other classes), in
+    several handwritings while `number` is empty; `number`, in one handwriting; `handwriting` (0 or
+    more) and `history`, those that were chosen; `first` and `count` (1..40) of the handwritings
+    shown together; `slant`, `weight` and `height` (-3..3, in standard deviations); `neatness`
+    (0..1, truncation); `inverted`. `digits` is what is shown.
     """
 
     mount = "mountPicker"
     value = traitlets.Unicode("7")
-    digit = traitlets.Int(7, min=0, max=9).tag(sync=True)
+    digit = traitlets.Int(7).tag(sync=True)
     number = traitlets.Unicode().tag(sync=True)
     handwriting = traitlets.Int(0, min=0, max=2**32 - 1).tag(sync=True)
     first = traitlets.Int(0, min=0, max=2**32 - 1).tag(sync=True)
@@ -107,9 +118,10 @@ class DigitPicker(PageWidget):
 
     def __init__(self, generator: Generator, folder: str | Path) -> None:
         self.generator, self.folder = generator, user_path(folder)
-        content = describe(generator)
+        self.classes, content = generator.spec.classes, describe(generator)
         self.quantiles, self.directions = content["quantiles"], content["directions"]
-        super().__init__(content)
+        digit = min(7, len(self.classes) - 1)
+        super().__init__(content, digit=digit, value=self.classes[digit])
         self.on_msg(lambda _, content, buffers: self._answer(content))
 
     @traitlets.validate("number")
@@ -117,23 +129,30 @@ class DigitPicker(PageWidget):
         if not proposal.value.strip():
             return ""
         check_conditional(self.generator)
-        return check_number(proposal.value)
+        spell(proposal.value, self.classes)
+        return proposal.value
 
     @traitlets.validate("value")
     def _check_value(self, proposal: Any) -> str:
-        return check_number(proposal.value)
+        if proposal.value not in self.classes:
+            spell(proposal.value, self.classes)
+        return proposal.value
+
+    @traitlets.validate("digit")
+    def _check_digit(self, proposal: Any) -> int:
+        return int(check_labels(proposal.value, classes=self.classes)[0])
 
     @traitlets.observe("digit", "number")
     def _tell_value(self, _: Any) -> None:
-        self.value = self.number or str(self.digit)
+        self.value = self.number or self.classes[self.digit]
 
     @traitlets.observe("value")
     def _take_value(self, change: Any) -> None:
-        if change.new != (self.number or str(self.digit)):
-            single = len(change.new) == 1
+        if change.new != (self.number or self.classes[self.digit]):
+            single = change.new in self.classes
             with self.hold_sync(), self.hold_trait_notifications():
                 self.number = "" if single else change.new
-                self.digit = int(change.new) if single else self.digit
+                self.digit = self.classes.index(change.new) if single else self.digit
 
     @traitlets.observe("handwriting")
     def _choose(self, change: Any) -> None:
@@ -175,7 +194,8 @@ class DigitPicker(PageWidget):
         sliders = self.neatness, self.slant, self.weight, self.height
         settings = "".join(f"-{value:g}" for value in sliders) + "-inverted" * self.inverted
         shown_here = self.handwriting if self.number else self.first
-        name = f"{number or f'{self.digit}-x{self.count}'}-handwriting{shown_here}{settings}"
+        what = number or f"{folder_names(self.classes)[self.digit]}-x{self.count}"
+        name = f"{what}-handwriting{shown_here}{settings}"
         look = self._look() if kind == "png" else {"inverted": not self.inverted}
         return self.digits.save(self.folder / f"{name}.{kind}", **look)
 
@@ -218,11 +238,15 @@ class DrawingPad(PageWidget):
 
     def __init__(self, generator: Generator, encoder: Encoder, classifier: DigitClassifier) -> None:
         self.generator, self.encoder, self.classifier = generator, encoder, classifier
-        super().__init__(describe(generator, encoder, classifier))
+        number = "".join(generator.spec.classes[:10])
+        super().__init__(describe(generator, encoder, classifier), number=number)
 
     @traitlets.validate("number")
     def _check(self, proposal: Any) -> str:
-        return check_number(proposal.value) if proposal.value.strip() else ""
+        if not proposal.value.strip():
+            return ""
+        spell(proposal.value, self.generator.spec.classes)
+        return proposal.value
 
     def draw(self, picture: Any, label: int | None = None) -> None:
         """Put a picture on the pad, as if it had been drawn there.
@@ -240,7 +264,8 @@ class DrawingPad(PageWidget):
     def _refine(self, _: Any) -> None:
         with self._showing_errors():
             if self.drawn:
-                z = imitate(self.generator, drawn_digit(self.drawn))
+                digit = drawn_digit(self.drawn, self.generator.spec.classes)
+                z = imitate(self.generator, digit)
                 self.refined = {"time": self.drawn["time"], "latent": z[0].tolist()}
 
     @property
@@ -261,26 +286,36 @@ class DrawingPad(PageWidget):
         return self.digits.png(strip=True, inverted=True, width=240, scale=3)
 
 
-def drawn_digit(drawn: dict[str, Any]) -> Digits:
+def drawn_digit(drawn: dict[str, Any], classes: Sequence[str]) -> Digits:
     """What was drawn on the pad, as one digit with its label."""
     pixels = np.asarray(drawn["image"], dtype=float)
     if pixels.shape != (784,) or not ((pixels >= 0) & (pixels <= 1)).all():
         raise InvalidInputError("a drawing must be made of 784 numbers from 0 to 1")
-    return Digits((255 * pixels).round().astype(np.uint8).reshape(1, 28, 28), [drawn["label"]])
+    image = (255 * pixels).round().astype(np.uint8).reshape(1, 28, 28)
+    return Digits(image, [drawn["label"]], 255, classes)
 
 
-def drawing_pad(generator: nn.Module | None = None) -> DrawingPad:
+def drawing_pad(generator: nn.Module | None = None, digits: Digits | None = None) -> DrawingPad:
     """A widget to draw a digit on with mouse, pen or finger.
 
     The classifier says what it sees (which one can correct), and a number appears in the same
     handwriting: an encoder finds it at once, and `imitate` improves it where a kernel runs.
     generator: a trained, conditional one (the shipped one if None). For another than the shipped
-    one, an encoder is trained first, for half a minute. Raises `InvalidInputError` for an
-    unconditional generator.
+    one, an encoder is trained first, for half a minute. For other classes than the digits, `digits`
+    are real images of them, of which a classifier learns too; its own samples if left out. Raises
+    `InvalidInputError` for a generator that is unconditional, or whose classes are not characters
+    of 28x28 pixels.
     """
     generator = load_generator() if generator is None else as_generator(generator)
-    check_conditional(generator)
-    return DrawingPad(generator, encoder_of(generator), load_classifier())
+    spec = check_conditional(generator).spec
+    if writes_digits(generator):
+        return DrawingPad(generator, encoder_of(generator), load_classifier())
+    if spec.shape != MNIST.shape or any(len(name) > 1 for name in spec.classes):
+        rule = "must be of grey ones of 28x28 pixels, classes of one character each"
+        raise InvalidInputError(f"a generator of {spec}: {rule}")
+    if digits is None:
+        digits = generate(generator, np.arange(100 * len(spec.classes)) % len(spec.classes), seed=0)
+    return DrawingPad(generator, encoder_of(generator, digits), classifier_for(*split(digits)))
 
 
 class StopButton(anywidget.AnyWidget):
@@ -305,16 +340,15 @@ class StopButton(anywidget.AnyWidget):
 def live_view() -> Callable[[Trainer], None]:
     """A callback for `Trainer.train`: fixed latents, losses and label accuracy in one picture,
     updated after each epoch, and a button that stops training."""
-    shown, stop, classifier, shell = None, StopButton(), load_classifier(), get_ipython()
+    shown, stop, shell = None, StopButton(), get_ipython()
     if shell:  # however the cell ends, the button must not interrupt later ones
         shell.events.register("post_run_cell", lambda _: setattr(stop, "running", False))
 
     def update(trainer: Trainer) -> None:
         nonlocal shown
-        digits, quality = trainer.test(num=500), ""
-        if (digits.labels >= 0).all() and trainer.hyperparameters.dataset in SUPPORTED_DATASETS:
-            accuracy = (classifier.predict(digits) == digits.labels).mean()
-            quality = f", label accuracy {accuracy:.0%} (500 digits)"
+        quality, accuracy = "", trainer.history[-1].get("label_accuracy")
+        if accuracy is not None:
+            quality = f", label accuracy {accuracy:.0%} ({SAMPLES:,} samples)"
         title = f"epoch {len(trainer.history)} of {trainer.hyperparameters.epochs}{quality}"
         picture = Image(png(training_view(trainer.progress(), trainer.history, title)), width=820)
         stop.running = len(trainer.history) < trainer.hyperparameters.epochs

@@ -39,6 +39,11 @@ let groups = 0;
 export function keys(label, options, choose) {
   const name = `${prefix}-${++groups}`, root = element("div", { role: "radiogroup", class: "keys" });
   root.setAttribute("aria-label", label);
+  const longest = Math.max(...options.map(({ text }) => text.length));
+  if (options.length > 12 || options.length * longest > 60) { // several rows, and long names
+    root.classList.add("many");
+    root.style.setProperty("--least", `${Math.min(30 + 9 * longest, 160)}px`);
+  }
   const inputs = new Map(), faces = new Map();
   for (const { value, text, title = text } of options) {
     const input = element("input", { type: "radio", name, "aria-label": title });

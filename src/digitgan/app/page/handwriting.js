@@ -7,30 +7,48 @@ import { loadNetwork, run, tensor } from "./networks.js";
 export function openPage(page) {
   const load = (name) => page.networks[name] && loadNetwork(page.networks[name]);
   const generator = load("generator"), classifier = load("classifier"), encoder = load("encoder");
-  const { z_dim: zDim, quantiles, directions } = page;
+  const { z_dim: zDim, size, quantiles, directions } = page;
+  const digits = page.classes.every((name) => /^[0-9]$/.test(name));
 
-  /** Images (uint8, ink 255 on paper 0), one for each label and latent. */
+  /** The class that a character is written as: itself, or its other case where only that is one. */
+  const classOf = (c) =>
+    [c, c.toUpperCase(), c.toLowerCase()].map((name) => page.classes.indexOf(name))
+      .find((label) => label >= 0) ?? -1;
+
+  /**
+   * Images (uint8, ink 255 on paper 0), one for each label and latent. One in colour has the planes
+   * red, green and blue in `colours` as well.
+   */
   function generate(labels, latents) {
     const z = tensor([labels.length, zDim]);
     latents.forEach((latent, i) => z.data.set(latent, i * zDim));
     const out = run(generator, z, tensor([labels.length], Float32Array.from(labels)));
-    const [, , height, width] = out.shape, size = height * width;
-    return labels.map((_, i) => ({
-      height,
-      width,
-      pixels: Uint8Array.from(out.data.subarray(i * size, (i + 1) * size), toPixel),
-    }));
+    const [, channels, height, width] = out.shape, area = height * width;
+    return labels.map((_, i) => {
+      const planes = Array.from({ length: channels }, (_, c) => {
+        const at = (i * channels + c) * area;
+        return Uint8Array.from(out.data.subarray(at, at + area), toPixel);
+      });
+      if (channels === 1) return { height, width, pixels: planes[0] };
+      const [red, green, blue] = planes;
+      const pixels = red.map((r, p) => Math.round((r + green[p] + blue[p]) / 3));
+      return { height, width, pixels, colours: planes };
+    });
   }
 
   return {
     classes: page.classes,
+    size,
     conditional: page.conditional,
+    // what it writes, one of them and several, in words
+    one: digits ? "digit" : "character",
+    several: digits ? "number" : "text",
     writes: page.conditional && page.classes.every((name) => [...name].length === 1),
     draws: Boolean(classifier && encoder),
     styled: Boolean(directions),
 
     /** The characters of a text that can be written, and its spaces. */
-    known: (text) => [...text].filter((c) => c === " " || page.classes.includes(c)).join(""),
+    known: (text) => [...text].filter((c) => c === " " || classOf(c) >= 0).join(""),
 
     zDim,
     generate,
@@ -51,7 +69,7 @@ export function openPage(page) {
     /** A text in one handwriting: an image for each character, null for a space. */
     write(text, latent) {
       const characters = [...text], names = [...new Set(characters)].filter((c) => c !== " ");
-      const labels = names.map((name) => page.classes.indexOf(name));
+      const labels = names.map(classOf);
       const images = generate(labels, labels.map(() => latent));
       return characters.map((c) => (c === " " ? null : images[names.indexOf(c)]));
     },
@@ -173,7 +191,7 @@ export function longest(lines) {
 }
 
 /** Lines as one image. What is fainter than ink at the sides of a digit is drawn as well. */
-export function joinLines(lines, height = 28) {
+export function joinLines(lines, height) {
   const width = longest(lines), page = new Uint8Array(width * height * lines.length);
   lines.forEach((line, row) => {
     for (const { left, image, from, to } of line)

@@ -1,4 +1,4 @@
-// Ink on a canvas: images of 28 pixels enlarged smoothly to the pixels of the screen.
+// Ink on a canvas: small images enlarged smoothly to the pixels of the screen.
 
 /** Weights of four neighbours for each target pixel (cubic B-spline: no pixel shows). */
 function cubicWeights(from, to) {
@@ -46,8 +46,9 @@ function darkness(scale) {
   });
 }
 
-/** An image as ImageData of wide x high, in one colour [red, green, blue] on nothing. */
+/** An image as ImageData of wide x high, in one colour [red, green, blue] on nothing, or its own. */
 export function inked(image, wide, high, [red, green, blue]) {
+  if (image.colours) return coloured(image, wide, high);
   const grey = enlarge(image, wide, high), dark = darkness(wide / image.width);
   const data = new ImageData(wide, high), out = data.data;
   for (let i = 0, j = 0; i < grey.length; i++, j += 4) {
@@ -56,6 +57,17 @@ export function inked(image, wide, high, [red, green, blue]) {
     out[j + 2] = blue;
     out[j + 3] = dark[Math.min(Math.max(grey[i] | 0, 0), 255)];
   }
+  return data;
+}
+
+/** An image in its own colours as ImageData of wide x high. */
+function coloured({ width, height, colours }, wide, high) {
+  const data = new ImageData(wide, high), out = data.data.fill(255);
+  colours.forEach((pixels, channel) => {
+    enlarge({ width, height, pixels }, wide, high).forEach((value, i) => {
+      out[4 * i + channel] = value; // rounded, and 0..255
+    });
+  });
   return data;
 }
 

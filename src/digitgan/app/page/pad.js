@@ -30,9 +30,9 @@ export function mountPad(root, model, studio) {
   // ---- what is seen ----
   const canvas = element("canvas", {
     class: "pad", tabindex: 0, role: "img",
-    "aria-label": "drawing pad: draw one digit with mouse, pen or finger; Escape clears it",
+    "aria-label": `drawing pad: draw one ${studio.one} with mouse, pen or finger; Escape clears it`,
   });
-  const hint = element("p", { class: "hint", "aria-hidden": "true" }, "Draw a digit here");
+  const hint = element("p", { class: "hint", "aria-hidden": "true" }, `Draw a ${studio.one} here`);
   const board = element("div", { class: "board" }, canvas, hint);
   const clear = button("Clear", "empty the pad", clearPad);
   const undo = button("Undo", "take the last stroke back", () => {
@@ -49,8 +49,8 @@ export function mountPad(root, model, studio) {
   const paper = element("div", { class: "paper line" });
   const sheet = element("div", { class: "sheet" }, paper);
   const number = element("input", {
-    type: "text", class: "number", inputmode: "numeric", autocomplete: "off", spellcheck: "false",
-    maxlength: 120, "aria-label": "the number to write in your handwriting",
+    type: "text", class: "number", inputmode: studio.one === "digit" ? "numeric" : "text", autocomplete: "off", spellcheck: "false",
+    maxlength: 120, "aria-label": `the ${studio.several} to write in your handwriting`,
     oninput: () => {
       number.value = studio.known(number.value);
       change({ number: number.value });
@@ -189,8 +189,8 @@ export function mountPad(root, model, studio) {
       const label = `${text}, in your handwriting`;
       const image = element("canvas", { role: "img", "aria-label": label });
       const { lines, scale } =
-        fitLines(studio.write(text, latent), sheet.clientWidth - 32, sheet.clientHeight - 24);
-      page = joinLines(lines);
+        fitLines(studio.write(text, latent), sheet.clientWidth - 32, sheet.clientHeight - 24, studio.size);
+      page = joinLines(lines, studio.size);
       paper.append(image);
       paint(image, page, page.width * scale, page.height * scale);
     }
@@ -212,7 +212,7 @@ export function mountPad(root, model, studio) {
     for (const input of guesses.inputs.values()) input.disabled = !drawn;
     if (number.value !== get("number")) number.value = get("number");
     told.textContent = get("status") || (label === null
-      ? "Draw a digit: this number goes on in your handwriting."
+      ? `Draw a ${studio.one}: this ${studio.several} goes on in your handwriting.`
       : `Recognised as ${studio.classes[label]}. Wrong? Press the right key.`);
   }
 

@@ -44,12 +44,13 @@ export function mountPicker(root, model, studio) {
   const past = element("div",
     { class: "past", role: "group", "aria-label": "earlier handwritings" });
 
-  const digits = keys("the digit to write",
+  const digits = keys(studio.writes ? `the ${studio.one} to write` : "the class to write",
     studio.classes.map((name, value) => ({ value, text: name, title: `write ${name}` })),
     (digit) => change({ digit, number: "" }));
   const number = element("input", {
-    type: "text", class: "number", inputmode: "numeric", autocomplete: "off", spellcheck: "false",
-    maxlength: 120, placeholder: "or type a number", "aria-label": "a number to write",
+    type: "text", class: "number", inputmode: studio.one === "digit" ? "numeric" : "text", autocomplete: "off", spellcheck: "false",
+    maxlength: 120, placeholder: `or type a ${studio.several}`,
+    "aria-label": `a ${studio.several} to write`,
     oninput: () => {
       const known = studio.known(number.value), refused = known !== number.value;
       change({ number: known });
@@ -123,8 +124,8 @@ export function mountPicker(root, model, studio) {
     const text = studio.writes && get("number").trim() ? get("number") : "";
     if (text) drawNumber(text);
     else drawDigit();
-    caption.textContent = text ? "A number, in one handwriting."
-      : studio.writes ? "Press one to write numbers like it." : "One in each handwriting.";
+    caption.textContent = text ? `A ${studio.several}, in one handwriting.`
+      : studio.writes ? `Press one to write a ${studio.several} like it.` : "One in each handwriting.";
     paper.dataset.drawings = ++drawings;
   }
 
@@ -132,8 +133,8 @@ export function mountPicker(root, model, studio) {
     const images = studio.write(text, latentOf(get("handwriting")));
     const canvas = element("canvas", { role: "img", "aria-label": `${text}, in handwriting` });
     const wide = sheet.clientWidth - 32, high = sheet.clientHeight - 24;
-    const { lines, scale } = fitLines(images, wide, high);
-    const page = joinLines(lines);
+    const { lines, scale } = fitLines(images, wide, high, studio.size);
+    const page = joinLines(lines, studio.size);
     paper.className = "paper line";
     paper.replaceChildren(canvas);
     paint(canvas, page, page.width * scale, page.height * scale);
@@ -163,8 +164,8 @@ export function mountPicker(root, model, studio) {
     cells.forEach((cell, i) => {
       const chosen = seeds[i] === get("handwriting");
       cell.value = seeds[i];
-      cell.title = chosen ? "numbers are written in this handwriting"
-        : "write numbers in this handwriting";
+      cell.title = chosen ? `a ${studio.several} is written in this handwriting`
+        : `write a ${studio.several} in this handwriting`;
       cell.setAttribute("aria-label", `${name}, handwriting ${i + 1} of ${cells.length}`);
       cell.setAttribute("aria-pressed", chosen);
       paint(cell.firstChild, images[i], side, side);
@@ -263,12 +264,12 @@ export function mountPicker(root, model, studio) {
  * The lines of a text at the largest scale at which they fit into wide x high CSS pixels, about
  * equally long.
  */
-export function fitLines(images, wide, high) {
+export function fitLines(images, wide, high, size) {
   for (let scale = MOST_SCALE; ; scale -= 0.25) {
-    let width = Math.max(wide / scale, 28), lines = setLines(images, width);
-    const fits = (set) => longest(set) * scale <= wide && set.length * 28 * scale <= high;
+    let width = Math.max(wide / scale, size), lines = setLines(images, width);
+    const fits = (set) => longest(set) * scale <= wide && set.length * size * scale <= high;
     if (!fits(lines) && scale > LEAST_SCALE) continue;
-    for (let next = lines; next.length === lines.length && width > 28; width -= 4) {
+    for (let next = lines; next.length === lines.length && width > size; width -= 4) {
       lines = next;
       next = setLines(images, width - 4);
     }
