@@ -38,9 +38,27 @@ SMALL = {
         "seeds": 1,
         "samples": 200,
     },
-    "handwriting": {"measure": True, "sources": 20},
+    "handwriting": {"measure": True, "sources": 20, "recognise": True, "writers": 5, "seeds": 1},
+    "more-data": {"measure": True, "sizes": "100", "seeds": 1, "images": 640, "batches": 4},
     "benchmark": {"seconds": 0.2, "repeats": 1, "systems": "fcnn"},
     "scale": {"batches": "64", "images": 640, "digits": 2000},
+    "own-images": {
+        "per_class": 120,
+        "epochs": 1,
+        "images_per_epoch": 640,
+        "samples": 150,
+        "measure": True,
+        "counts": "20",
+        "budget": 200,
+    },
+    "stacked": {
+        "measure": True,
+        "minutes": 0,
+        "seeds": 1,
+        "losses": "relativistic",
+        "images": 640,
+        "samples": 300,
+    },
 }
 LEAVES = {
     "main": "picker.html",
@@ -48,8 +66,11 @@ LEAVES = {
     "scorecard": "scorecard.json",
     "recipe": "recipe.csv",
     "handwriting": "walk.gif",
+    "more-data": "more-data.csv",
     "benchmark": "speeds.csv",
     "scale": "scale.csv",
+    "own-images": "own-images.csv",
+    "stacked": "stacked.csv",
 }
 CLICK = """before = picker.png()
 picker.digit = 3
@@ -60,9 +81,12 @@ PICTURES = {
     "compare": 2,
     "scorecard": 3,
     "recipe": 1,
+    "more-data": 0,
     "benchmark": 0,
-    "handwriting": 5,
+    "handwriting": 9,
     "scale": 1,
+    "own-images": 4,
+    "stacked": 2,
 }  # at least
 
 
