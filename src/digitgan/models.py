@@ -92,7 +92,7 @@ class Discriminator(nn.Module):
 
 
 # fmt: off
-def dcgan(inputs: int, spec: ImageSpec, c: int = 64, depth: int = 0) -> Networks:
+def dcgan(inputs: int, spec: ImageSpec = MNIST, c: int = 64, depth: int = 0) -> Networks:
     """The default: 7x7 to 28x28 in one stride of 4. A convolution to 16 channels and a pixel
     shuffle are a transposed convolution of stride 4 and kernel 12, twice as fast."""
     s, pixels = spec.size // 4, 16 * spec.channels  # 7, 16

@@ -53,9 +53,9 @@ SMALL = {
     },
     "stacked": {
         "measure": True,
-        "minutes": 0,
+        "epochs": 1,
         "seeds": 1,
-        "losses": "relativistic",
+        "others": 1,
         "images": 640,
         "samples": 300,
     },
