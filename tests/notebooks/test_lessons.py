@@ -24,8 +24,9 @@ SMALL = {
     "1-loop": {"digits": 320, "epochs": 1, "steps": 2, "seeds": 1, "samples": 60},
     "2-flatland": {"seeds": 1, "steps": 40, "spiral_steps": 20},
     "3-failures": {"digits": 320, "steps": 52, "seeds": 1, "samples": 60},
+    "5-hacks": {"measure": True, "budget": 0.1, "seeds": 1, "advice": "z on a sphere"},
 }
-PICTURES = {"1-loop": 5, "2-flatland": 8, "3-failures": 9}  # at least
+PICTURES = {"1-loop": 5, "2-flatland": 8, "3-failures": 9, "5-hacks": 1}  # at least
 
 
 def code_of(name):
@@ -35,13 +36,16 @@ def code_of(name):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_a_lesson_runs_from_any_folder(name, tmp_path):
-    told = papermill(LESSONS / f"{name}.ipynb", "out.ipynb", SMALL[name], tmp_path)
+    parameters = dict(SMALL[name])
+    if "measure" in parameters:
+        parameters |= {"results": tmp_path / "results", "run_dir": tmp_path / "results"}
+    told = papermill(LESSONS / f"{name}.ipynb", "out.ipynb", parameters, tmp_path)
     assert told.returncode == 0, told.stderr[-3000:]
     cells = nbformat.read(tmp_path / "out.ipynb", 4).cells
     outputs = [o for c in cells for o in c.get("outputs", [])]
     assert sum("image/png" in o.get("data", {}) for o in outputs) >= PICTURES[name]
     assert not [o for o in outputs if o.get("name") == "stderr"]
-    assert {p.name for p in tmp_path.iterdir()} == {"out.ipynb"}
+    assert {p.name for p in tmp_path.iterdir()} <= {"out.ipynb", "results"}
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda p: str(p.relative_to(LESSONS)))

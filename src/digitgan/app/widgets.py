@@ -346,9 +346,9 @@ def live_view() -> Callable[[Trainer], None]:
 
     def update(trainer: Trainer) -> None:
         nonlocal shown
-        quality, accuracy = "", trainer.history[-1].get("label_accuracy")
-        if accuracy is not None:
-            quality = f", label accuracy {accuracy:.0%} ({SAMPLES:,} samples)"
+        quality, row = "", trainer.history[-1] if trainer.history else {}
+        if "label_accuracy" in row:
+            quality = f", label accuracy {row['label_accuracy']:.0%} ({SAMPLES:,} samples)"
         title = f"epoch {len(trainer.history)} of {trainer.hyperparameters.epochs}{quality}"
         picture = Image(png(training_view(trainer.progress(), trainer.history, title)), width=820)
         stop.running = len(trainer.history) < trainer.hyperparameters.epochs

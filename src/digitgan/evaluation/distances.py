@@ -24,7 +24,7 @@ def frechet_distance(features: Tensor, real_features: Tensor) -> float:
 
     identity = nn.Identity()  # features are handed over: computed once, they serve every figure
     identity.num_features = features.shape[1]  # type: ignore[assignment]
-    distance = FrechetInceptionDistance(feature=identity)
+    distance = FrechetInceptionDistance(feature=identity, sync_on_compute=False)  # one process's
     distance.update(real_features, real=True)
     distance.update(features, real=False)
     return float(distance.compute())
@@ -38,7 +38,11 @@ def kernel_distance(features: Tensor, real_features: Tensor, seed: int = 0) -> f
     size = min(1000, len(features), len(real_features))
     with warnings.catch_warnings():  # that it keeps all features
         warnings.simplefilter("ignore")
-        distance = KernelInceptionDistance(feature=nn.Identity(), subset_size=size)
+        distance = KernelInceptionDistance(
+            feature=nn.Identity(),
+            subset_size=size,
+            sync_on_compute=False,  # one process's
+        )
     distance.update(real_features, real=True)
     distance.update(features, real=False)
     with torch.random.fork_rng():
