@@ -65,31 +65,33 @@ function decodeHalf(bytes, offset, count) {
 /**
  * Sums over k of a[m, k] * b[n, k], plus bias[m]. Both matrices lie row by row. Sum (m, n) goes to
  * image floor(n / positions), channel m, position n % positions of a map of `channels`, of which
- * the first to be written is `first`. Four rows of a and two of b are multiplied at a time, so
+ * the first to be written is `first`. Four rows of a and three of b are multiplied at a time, so
  * that a number once read is used several times.
  */
 function multiply(a, b, M, N, K, { out, bias = null, channels = M, first = 0, positions = 1 }) {
-  const sums = new Float64Array(8);
+  const sums = new Float64Array(12);
   for (let m = 0; m < M; m += 4) {
     const a0 = m * K, a1 = Math.min(m + 1, M - 1) * K;
     const a2 = Math.min(m + 2, M - 1) * K, a3 = Math.min(m + 3, M - 1) * K;
-    for (let n = 0; n < N; n += 2) {
-      const b0 = n * K, b1 = Math.min(n + 1, N - 1) * K;
-      let s00 = 0, s01 = 0, s10 = 0, s11 = 0, s20 = 0, s21 = 0, s30 = 0, s31 = 0;
+    for (let n = 0; n < N; n += 3) {
+      const b0 = n * K, b1 = Math.min(n + 1, N - 1) * K, b2 = Math.min(n + 2, N - 1) * K;
+      let s00 = 0, s01 = 0, s02 = 0, s10 = 0, s11 = 0, s12 = 0;
+      let s20 = 0, s21 = 0, s22 = 0, s30 = 0, s31 = 0, s32 = 0;
       for (let k = 0; k < K; k++) {
-        const y0 = b[b0 + k], y1 = b[b1 + k];
+        const y0 = b[b0 + k], y1 = b[b1 + k], y2 = b[b2 + k];
         let x = a[a0 + k];
-        s00 += x * y0; s01 += x * y1;
+        s00 += x * y0; s01 += x * y1; s02 += x * y2;
         x = a[a1 + k];
-        s10 += x * y0; s11 += x * y1;
+        s10 += x * y0; s11 += x * y1; s12 += x * y2;
         x = a[a2 + k];
-        s20 += x * y0; s21 += x * y1;
+        s20 += x * y0; s21 += x * y1; s22 += x * y2;
         x = a[a3 + k];
-        s30 += x * y0; s31 += x * y1;
+        s30 += x * y0; s31 += x * y1; s32 += x * y2;
       }
       sums[0] = s00; sums[1] = s10; sums[2] = s20; sums[3] = s30;
       sums[4] = s01; sums[5] = s11; sums[6] = s21; sums[7] = s31;
-      for (let j = 0; j < 2 && n + j < N; j++) {
+      sums[8] = s02; sums[9] = s12; sums[10] = s22; sums[11] = s32;
+      for (let j = 0; j < 3 && n + j < N; j++) {
         const image = Math.floor((n + j) / positions), position = (n + j) % positions;
         for (let i = 0; i < 4 && m + i < M; i++)
           out[(image * channels + first + m + i) * positions + position] =
@@ -114,22 +116,22 @@ function conv2d({ input, weight, bias, stride, padding, dilation, groups }) {
   const OW = Math.floor((W + 2 * px - dx * (kw - 1) - 1) / sx) + 1;
   const out = tensor([B, outputs, OH, OW]), positions = OH * OW, each = outputs / groups;
   const K = inputs * kh * kw, patches = new Float64Array(B * positions * K);
+  const offsets = new Int32Array(kh * kw); // on a map, of what the kernel sees; -1 is outside
   for (let group = 0; group < groups; group++) {
     let to = 0;
     for (let n = 0; n < B; n++)
       for (let oy = 0; oy < OH; oy++)
-        for (let ox = 0; ox < OW; ox++)
+        for (let ox = 0; ox < OW; ox++) {
+          for (let i = 0; i < offsets.length; i++) {
+            const y = oy * sy - py + Math.floor(i / kw) * dy, x = ox * sx - px + (i % kw) * dx;
+            offsets[i] = y >= 0 && y < H && x >= 0 && x < W ? y * W + x : -1;
+          }
           for (let c = 0; c < inputs; c++) {
             const map = (n * C + group * inputs + c) * H * W;
-            for (let ky = 0; ky < kh; ky++) {
-              const y = oy * sy - py + ky * dy;
-              for (let kx = 0; kx < kw; kx++, to++) {
-                const x = ox * sx - px + kx * dx;
-                const inside = y >= 0 && y < H && x >= 0 && x < W;
-                patches[to] = inside ? input.data[map + y * W + x] : 0;
-              }
-            }
+            for (let i = 0; i < offsets.length; i++, to++)
+              patches[to] = offsets[i] < 0 ? 0 : input.data[map + offsets[i]];
           }
+        }
     const rows = weight.data.subarray(group * each * K, (group + 1) * each * K);
     const place = { out: out.data, bias: bias?.data, channels: outputs, first: group * each };
     multiply(rows, patches, each, B * positions, K, { ...place, positions });
