@@ -45,8 +45,9 @@ assets: pretrained      ## make the committed notebooks, generators and pictures
 	rm -rf runs/recipe && $(RUN) digitgan run notebooks/recipe.ipynb -p measure True -p long True
 	$(RUN) digitgan run notebooks/main.ipynb -p epochs 16 -p seed 0 1 2 --output runs/seeds --jobs 2
 	cp runs/seeds/table.csv asset/results/seeds.csv
-	$(RUN) digitgan run notebooks/handwriting.ipynb -p measure True
-	for n in recipe scorecard benchmark handwriting scale; do $(RUN) digitgan run notebooks/$$n.ipynb --in-place; done
+	$(RUN) digitgan run notebooks/handwriting.ipynb -p measure True -p recognise True
+	$(RUN) digitgan run notebooks/more-data.ipynb -p measure True
+	for n in recipe scorecard benchmark handwriting scale more-data; do $(RUN) digitgan run notebooks/$$n.ipynb --in-place; done
 	cp runs/handwriting/walk.gif asset/
 	$(MAKE) results
 results: .venv/ready      ## write asset/results/README.md from the executed notebooks

@@ -24,8 +24,9 @@ SMALL = {
     "1-loop": {"digits": 320, "epochs": 1, "steps": 2, "seeds": 1, "samples": 60},
     "2-flatland": {"seeds": 1, "steps": 40, "spiral_steps": 20},
     "3-failures": {"digits": 320, "steps": 52, "seeds": 1, "samples": 60},
+    "5-hacks": {"measure": True, "budget": 0.1, "seeds": 1, "advice": "z on a sphere"},
 }
-PICTURES = {"1-loop": 5, "2-flatland": 8, "3-failures": 9}  # at least
+PICTURES = {"1-loop": 5, "2-flatland": 8, "3-failures": 9, "5-hacks": 1}  # at least
 
 
 def code_of(name):
