@@ -31,7 +31,7 @@ def imitate(
     seed: int = 0,
     starts: int = 8,
     steps: int = 60,
-    style_steps: int = 0,
+    style_steps: int = 24,
     progress: Callable[[float], object] | None = None,
 ) -> Tensor:
     """The latent (1, z_dim) of the handwriting of some digits, by GAN inversion.
@@ -42,7 +42,7 @@ def imitate(
     and the one that the generator's encoder returns if it has one, several are improved at once by
     Adam. Two things are asked of a latent: that the given digits look as given, and, so that the
     handwriting is found and not only the digit, that all ten digits differ from the population's in
-    slant, stroke width and height as the given ones do. In `style_steps` more steps (24, say), the
+    slant, stroke width and height as the given ones do. In `style_steps` more steps, the
     best of them also come nearer to the given digits in the eyes of a style encoder that knows real
     writers. `progress(fraction)` is called after each step, with 0..1.
 

@@ -21,7 +21,7 @@ from .sampling import check_conditional
 
 METHODS: dict[str, Callable[[nn.Module, Digits], Tensor]] = {
     "imitate": imitate,
-    "imitate with style encoder": functools.partial(imitate, style_steps=24),
+    "imitate, without style encoder": functools.partial(imitate, style_steps=0),
 }
 
 

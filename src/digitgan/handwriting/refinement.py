@@ -1,5 +1,5 @@
-"""Further steps of `imitate`, off by default: the ten digits of a latent come nearer to the given
-ones in the eyes of a style encoder, which has learned from real writers what one hand keeps."""
+"""The last steps of `imitate`: the ten digits of a latent come nearer to the given ones in the eyes
+of a style encoder, which has learned from real writers what one hand keeps."""
 
 import functools
 
