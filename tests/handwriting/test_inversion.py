@@ -21,7 +21,7 @@ def test_an_imitated_handwriting_is_that_of_the_source(generator):
     label, told = 3, []
     drawn = [generate(generator, [label], z=one[None]) for one in z]
     found = [imitate(generator, digit, seed=1, progress=told.append) for digit in drawn]
-    assert len(told) == count * 60 and told[59] == 1
+    assert len(told) == count * 84 and told[83] == 1
     others = [y for y in range(10) if y != label]
 
     def mean_features(latents):
