@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from ..bounds import plain, whole_number
 from ..errors import InvalidInputError, short_repr
-from ..files import user_path
+from ..files import shown, user_path
 from ..streams import tell
 from .digits import Digits
 from .spec import DIGITS, MNIST, MOST_CLASSES, SIDES, ImageSpec
@@ -319,4 +319,4 @@ def _tell_what_was_done(
     target = f"{spec.size}x{spec.size}"
     done = "" if set(kinds) == {(spec.size, spec.size)} else f" scaled and padded to {target}"
     kind = f"{len(spec.classes):,} class{'es' * (len(spec.classes) > 1)}"
-    tell(f"{folder}: {count:,} pictures in {kind}, {given}{done} pixels; {'; '.join(notes)}")
+    tell(f"{shown(folder)}: {count:,} pictures in {kind}, {given}{done} pixels; {'; '.join(notes)}")
