@@ -51,14 +51,6 @@ SMALL = {
         "counts": "20",
         "budget": 200,
     },
-    "stacked": {
-        "measure": True,
-        "epochs": 1,
-        "seeds": 1,
-        "others": 1,
-        "images": 640,
-        "samples": 300,
-    },
 }
 LEAVES = {
     "main": "picker.html",
@@ -70,7 +62,6 @@ LEAVES = {
     "benchmark": "speeds.csv",
     "scale": "scale.csv",
     "own-images": "own-images.csv",
-    "stacked": "stacked.csv",
 }
 CLICK = """before = picker.png()
 picker.digit = 3
@@ -86,7 +77,6 @@ PICTURES = {
     "handwriting": 9,
     "scale": 1,
     "own-images": 4,
-    "stacked": 2,
 }  # at least
 
 
