@@ -38,7 +38,7 @@ SMALL = {
         "seeds": 1,
         "samples": 200,
     },
-    "handwriting": {"measure": True, "sources": 20, "recognise": True, "writers": 5, "seeds": 1},
+    "handwriting": {"measure": True, "sources": 8, "recognise": True, "writers": 4, "seeds": 1},
     "more-data": {"measure": True, "sizes": "100", "seeds": 1, "images": 640, "batches": 4},
     "benchmark": {"seconds": 0.2, "repeats": 1, "systems": "fcnn"},
     "scale": {"batches": "64", "images": 640, "digits": 2000},
