@@ -19,9 +19,11 @@ from digitgan import (
     write,
 )
 from digitgan.app import page as pages
-from digitgan.app.widgets import drawn_digit
+from digitgan.app.widgets import DrawingPad, drawn_digit
 from digitgan.data.datasets import CAPITALS
 from digitgan.data.spec import ImageSpec
+from digitgan.evaluation.classifier import DigitClassifier
+from digitgan.handwriting.encoder import encoder_for
 from digitgan.models import build
 
 needs_node = pytest.mark.skipif(not shutil.which("node"), reason="no Node.js here")
@@ -125,3 +127,10 @@ def test_what_cannot_be_drawn_on_a_pad_is_refused_in_one_line(spec):
     with pytest.raises(InvalidInputError, match=r"must be of grey ones of 28x28 pixels") as told:
         drawing_pad(untrained(spec))
     assert "\n" not in str(told.value)
+
+
+def test_a_letter_beyond_the_tenth_is_put_on_the_pad(capitals):
+    encoder, classifier = encoder_for(capitals), DigitClassifier(capitals.spec).eval()
+    pad = DrawingPad(capitals, encoder.eval(), classifier)
+    pad.draw(letters(26)[25].images[0], label=25)
+    assert not pad.status and pad.drawn["label"] == 25 and pad.refined

@@ -5,28 +5,20 @@ Skipped where there is no Chromium, unless DIGITGAN_BROWSER is set.
 
 import json
 import os
-import shutil
 import statistics
 from pathlib import Path
 
 import pytest
 import torch
+from browser import test_browser
+from browser.test_browser import CHROMIUM
 
 from digitgan.app import page as pages
 from digitgan.data.spec import ImageSpec
 from digitgan.files import ASSET
 from digitgan.models import load_generator, to_pixels
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-# fmt: off
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--disable-dev-shm-usage",
-]
-# fmt: on
+browser = test_browser.browser  # a fixture
 SEVEN = ((70, 60), (140, 58), (205, 56), (185, 120), (160, 180), (140, 235))  # of 280 each way
 HOSTILE = "</script><script>document.title=1//"
 
@@ -45,16 +37,6 @@ CLICK = """(key) => new Promise((resolve) => {
   }).observe(paper, { attributes: true, attributeFilter: ["data-drawings"] });
   key.click();
 })"""  # milliseconds from a click to the new picture
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

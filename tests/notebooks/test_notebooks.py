@@ -115,7 +115,10 @@ def test_notebook_runs_from_any_folder(name, tmp_path):
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
 def test_notebooks_are_committed_executed_and_tidy(path):
-    notebook = nbformat.read(path, 4)
+    assert_executed_and_tidy(nbformat.read(path, 4))
+
+
+def assert_executed_and_tidy(notebook):
     code = [c for c in notebook.cells if c.cell_type == "code"]
     assert [c.execution_count for c in code] == list(range(1, len(code) + 1))
     assert notebook.metadata.kernelspec.name == "python3"

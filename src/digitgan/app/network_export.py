@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from ..errors import InvalidInputError
+from ..errors import InvalidInputError, one_line
 
 # fmt: off
 # what networks.js computes, by the names of ATen; `scale_shift` is BatchNorm in eval mode
@@ -51,7 +51,7 @@ def export_network(network: nn.Module, example: Sequence[Tensor], half: bool = T
     try:
         program = torch.export.export(network, inputs, dynamic_shapes=({0: batch},) * len(inputs))
     except Exception as error:  # whatever torch finds untraceable
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         told = f"{type(network).__name__}: cannot be traced for the page ({reason})"
         raise InvalidInputError(told) from None
     writer = Writer(named_weights(program), half)

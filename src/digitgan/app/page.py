@@ -16,10 +16,11 @@ from torch import nn
 from ..data.digits import Digits
 from ..data.randomness import random_source
 from ..data.spec import MNIST
-from ..evaluation.classifier import SUPPORTED_DATASETS, DigitClassifier, load_classifier
+from ..evaluation.classifier import DigitClassifier, load_classifier
 from ..files import atomic_write
 from ..handwriting.encoder import Encoder, load_encoder, train_encoder
 from ..handwriting.inversion import style_directions
+from ..handwriting.sampling import writes_digits
 from ..models import Generator, to_pixels
 from ..systems.presets import load_generator
 from .network_export import export_network, halved
@@ -42,12 +43,6 @@ def page(out: str | Path, generator: str | Path | None = None) -> Path:
     if not writes_digits(network):
         return write_page(network, out)
     return write_page(network, out, encoder_of(network), load_classifier())
-
-
-def writes_digits(generator: Generator) -> bool:
-    """Whether it is a conditional generator of what the shipped classifier reads."""
-    hp = generator.hyperparameters
-    return hp.conditional and generator.spec == MNIST and hp.dataset in SUPPORTED_DATASETS
 
 
 def encoder_of(generator: Generator, digits: Digits | None = None) -> Encoder:

@@ -32,7 +32,7 @@ from ..files import shown, user_path
 from ..handwriting.encoder import Encoder
 from ..handwriting.inversion import imitate
 from ..handwriting.pictures import prepare
-from ..handwriting.sampling import check_conditional, generate, write
+from ..handwriting.sampling import check_conditional, generate, write, writes_digits
 from ..models import Generator, load_generator
 from ..runs.weights import as_generator
 from ..trainer import Trainer
@@ -44,7 +44,6 @@ from .page import (
     neighbours,
     page_latent,
     widget_script,
-    writes_digits,
 )
 
 
@@ -255,7 +254,8 @@ class DrawingPad(PageWidget):
         """
         digit = prepare(picture)
         label = int(self.classifier.predict(digit)[0]) if label is None else label
-        z = self.encoder.encode(Digits(digit.images, [label]))
+        classes = self.generator.spec.classes
+        z = self.encoder.encode(Digits(digit.images, [label], 255, classes))
         image = (digit.images.flatten() / 255).round(4).tolist()
         now = time.time_ns() // 1_000_000
         self.drawn = {"time": now, "image": image, "label": label, "latent": z[0].tolist()}

@@ -9,8 +9,12 @@ def from_pixels(pixels: Tensor) -> Tensor:
 
     In colour (B, 28, 28, 3) becomes (B, 3, 28, 28).
     """
-    images = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
-    return images.float() * (2 / 255) - 1
+    return channels_first(pixels).float() * (2 / 255) - 1
+
+
+def channels_first(pixels: Tensor) -> Tensor:
+    """Images (B, 28, 28) as (B, 1, 28, 28), in colour (B, 28, 28, 3) as (B, 3, 28, 28)."""
+    return pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
 
 
 def to_pixels(images: Tensor) -> Tensor:

@@ -59,14 +59,19 @@ class Encoder(nn.Module):
 
         Raises `InvalidInputError` where there are no digits or one has no label.
         """
-        unlabelled = (digits.labels < 0).sum()
-        if unlabelled or not len(digits):
-            told = f"{unlabelled} of {len(digits)} digits without label"
-            raise InvalidInputError(f"{told}: must be 1 or more, all with labels")
+        check_labelled(digits)
         device = next(self.parameters()).device
         images = torch.from_numpy(digits.images).to(device).unsqueeze(1).float() / 255
         with evaluating(self), torch.no_grad():
             return self(images, torch.from_numpy(digits.labels).to(device)).mean(0, True).cpu()
+
+
+def check_labelled(digits: Digits) -> None:
+    """Raise `InvalidInputError` where there are no digits or one has no label."""
+    unlabelled = (digits.labels < 0).sum()
+    if unlabelled or not len(digits):
+        told = f"{unlabelled} of {len(digits)} digits without label"
+        raise InvalidInputError(f"{told}: must be 1 or more, all with labels")
 
 
 def encoder_for(generator: Generator) -> Encoder:

@@ -10,6 +10,7 @@ from torch.nn.functional import avg_pool2d
 
 from ..bounds import whole_number
 from ..data.digits import Digits
+from ..data.pixels import channels_first
 from ..data.randomness import random_source
 from ..data.spec import COLUMNS
 from ..errors import InvalidInputError
@@ -17,7 +18,7 @@ from ..evaluation.stroke_features import ink_features, stroke_features
 from ..models import Generator, sample
 from ..runs.processes import native_bf16
 from ..runs.torch_modes import evaluating, ordinary_torch
-from .encoder import load_encoder
+from .encoder import check_labelled, load_encoder
 from .refinement import KEPT, WEIGHT, StyleDistance, knows_styles
 from .sampling import check_conditional
 
@@ -51,10 +52,7 @@ def imitate(
     generator = check_conditional(generator)
     seed, starts = whole_number("seed", seed), whole_number("starts", starts, 1)
     steps, style_steps = whole_number("steps", steps), whole_number("style_steps", style_steps)
-    unlabelled = (digits.labels < 0).sum()
-    if unlabelled or not len(digits):
-        told = f"{unlabelled} of {len(digits)} digits without label"
-        raise InvalidInputError(f"{told}: must be 1 or more, all with labels")
+    check_labelled(digits)
     digits = in_classes_of(generator, digits)
     with evaluating(generator):
         population = generator.draw_latents(POPULATION, random_source(seed))
@@ -129,11 +127,9 @@ class Inversion:
         self.generator, self.device = generator, next(generator.parameters()).device
         self.bf16 = native_bf16(self.device)
         self.style_encoder: StyleDistance | None = None
-        pixels = torch.from_numpy(digits.images).float() / 255
-        if pixels.ndim == 3:
-            self.target = pixels.unsqueeze(1)  # (n, 1, 28, 28)
-        else:
-            self.target = pixels.movedim(3, 1)  # (n, 3, 28, 28)
+        self.target = (
+            channels_first(torch.from_numpy(digits.images)).float() / 255
+        )  # (n, 1, 28, 28)
         # the ten digits; of more than `COLUMNS` classes, so many and those given
         count = len(generator.spec.classes)
         some = np.linspace(0, count - 1, min(count, COLUMNS)).astype(int)
@@ -162,11 +158,9 @@ class Inversion:
         style = (ink_features(images.mean(2)) - self.mean) / self.deviation  # (k, 10, 3)
         style_distance = (style - self.style).square().mean((1, 2))
         total = pixels + 0.05 * style_distance + 0.002 * z.square().mean(1)
-        return (
-            total
-            if self.style_encoder is None
-            else total + WEIGHT * self.style_encoder(images.squeeze(2))
-        )
+        if self.style_encoder:
+            total = total + WEIGHT * self.style_encoder(images.squeeze(2))
+        return total
 
 
 @ordinary_torch()

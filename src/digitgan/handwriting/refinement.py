@@ -8,10 +8,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ..data.digits import Digits
-from ..data.spec import MNIST
-from ..evaluation.classifier import SUPPORTED_DATASETS
 from ..evaluation.writers import ENCODERS, StyleEncoder, load_style_encoder
 from ..models import Generator
+from .sampling import writes_digits
 
 KEPT = 2  # candidates that are refined
 WEIGHT = 0.2  # of the style distance, beside the objective of the search
@@ -25,8 +24,7 @@ def style_encoder() -> StyleEncoder:
 
 def knows_styles(generator: Generator) -> bool:
     """Whether a style encoder can judge what a generator writes: Western digits."""
-    known = generator.hyperparameters.dataset in SUPPORTED_DATASETS and generator.spec == MNIST
-    return known and ENCODERS["residual"].is_file()
+    return writes_digits(generator) and ENCODERS["residual"].is_file()
 
 
 class StyleDistance:

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from ..bounds import whole_number
 from ..data.digits import Digits, check_labels
 from ..data.randomness import random_source
+from ..data.spec import MNIST
 from ..data.text import spell
 from ..errors import InvalidInputError
+from ..evaluation.classifier import SUPPORTED_DATASETS
 from ..models import SAMPLE_BATCH, Generator, sample
 from ..runs.torch_modes import ordinary_torch
 from ..runs.weights import as_generator
@@ -24,10 +26,9 @@ def generate(generator: nn.Module, labels: Any, seed: int | None = None, z: Any 
 
     generator: a trained one, also compiled, averaged, halved or wrapped (`as_generator` has the
     rule). labels: whole numbers 0..9, or to the last of its classes, (N,), as a list, array or
-    tensor. z: latents float32, (1,
-    z_dim) for one handwriting in all, or (N, z_dim); where none are given they are drawn with
-    `seed` (a fresh one if None). An unconditional generator ignores the labels: its digits have the
-    label -1. The network is left in the mode it was found in.
+    tensor. z: latents float32, (1, z_dim) for one handwriting in all, or (N, z_dim); where none are
+    given they are drawn with `seed` (a fresh one if None). An unconditional generator ignores the
+    labels: its digits have the label -1. The network is left in the mode it was found in.
 
     Raises `InvalidInputError` for labels outside its classes, and latents that are not finite or of
     another shape.
@@ -114,3 +115,9 @@ def check_conditional(network: nn.Module) -> Generator:
     if not generator.hyperparameters.conditional:
         raise InvalidInputError("an unconditional generator cannot be asked for a digit")
     return generator
+
+
+def writes_digits(generator: Generator) -> bool:
+    """Whether it is a conditional generator of what the shipped classifier reads."""
+    hp = generator.hyperparameters
+    return hp.conditional and generator.spec == MNIST and hp.dataset in SUPPORTED_DATASETS

@@ -12,7 +12,7 @@ from torch.nn.functional import softplus
 
 from ...data.datasets import load_digits
 from ...data.digits import Digits
-from ...errors import InvalidInputError, short_repr
+from ...errors import InvalidInputError, one_line, short_repr
 from ...models import from_pixels
 
 
@@ -33,7 +33,7 @@ def check(number: int, answer: Any) -> bool:
         print(f"Exercise {number}, not yet: {sentence}")
         return False
     except Exception as error:  # of the answer's own code
-        told = " ".join(str(error).split()) or "no message"
+        told = one_line(error) or "no message"
         print(f"Exercise {number}, not yet: your code stopped with {type(error).__name__}: {told}")
         return False
     print(f"Exercise {number} is right.")
