@@ -8,10 +8,13 @@ import torch
 
 from digitgan import Hyperparameters, Trainer, load_digits
 from digitgan.data.tables import write_csv
+from digitgan.evaluation import quality
 from digitgan.files import ASSET
 
 # of the processes that tests start: two tests run at a time
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# judged after each epoch of a run, in place of 1,000: the tests have some hundred epochs
+quality.SAMPLES = 100
 
 
 @pytest.fixture(autouse=True)

@@ -163,8 +163,10 @@ def test_what_editors_see_is_what_python_finds():
         ("from digitgan import load_digits\nload_digits().lab", "labels"),
     ],
 )
-def test_an_editor_completes(code, name):
+def test_an_editor_completes(code, name, tmp_path, monkeypatch):
     jedi = pytest.importorskip("jedi")
+    # of its own: a cache that another process is writing is read as a broken one
+    monkeypatch.setattr(jedi.settings, "cache_directory", str(tmp_path))
     project = jedi.Project(ROOT, added_sys_path=[str(SOURCE.parent)])
     completions = jedi.Script(code, project=project).complete()
     assert name in [completion.name for completion in completions]

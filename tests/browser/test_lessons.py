@@ -7,8 +7,7 @@ from browser import test_browser
 from browser.test_browser import all_ran, opened, run_all, serve
 
 pytestmark = test_browser.pytestmark
-jupyter, lab = test_browser.jupyter, test_browser.lab  # fixtures
-browser, keep = test_browser.browser, test_browser.keep
+browser, keep = test_browser.browser, test_browser.keep  # fixtures
 
 PLAY, STARTED = ".widget-play button", "step 0:"
 

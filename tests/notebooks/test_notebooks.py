@@ -22,7 +22,7 @@ from digitgan.files import ASSET
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 SMALL = {
-    "main": {"epochs": 1, "images_per_epoch": 640, "samples": 500},
+    "main": {"epochs": 1, "images_per_epoch": 640, "samples": 500, "encoder_steps": 5},
     "compare": {
         "systems": "cdcgan,linear",
         "sweep": True,
@@ -33,16 +33,15 @@ SMALL = {
     },
     "scorecard": {"samples": 300, "seeds": 1, "cas": False},
     "recipe": {
-        "measure": True,
-        "budget": 1,
-        "budgets": "2",
+        "grow": True,
+        "budgets": "1",
         "variants": "the recipe",
         "seeds": 1,
         "samples": 200,
     },
-    "handwriting": {"measure": True, "sources": 8, "recognise": True, "writers": 4, "seeds": 1},
+    "handwriting": {"measure": True, "sources": 5, "recognise": True, "writers": 2, "seeds": 1},
     "more-data": {"measure": True, "sizes": "100", "seeds": 1, "images": 640, "batches": 4},
-    "benchmark": {"seconds": 0.2, "repeats": 1, "systems": "fcnn"},
+    "benchmark": {"seconds": 0.2, "repeats": 1, "systems": "fcnn", "compiled": False},
     "scale": {"batches": "64", "images": 640, "digits": 2000},
     "own-images": {
         "per_class": 120,
@@ -53,18 +52,29 @@ SMALL = {
         "counts": "20",
         "budget": 200,
     },
+    "stacked": {
+        "measure": True,
+        "epochs": 1,
+        "seeds": 1,
+        "others": 1,
+        "images": 640,
+        "samples": 300,
+    },
 }
 LEAVES = {
     "main": "picker.html",
     "compare": "sweep/table.csv",
     "scorecard": "scorecard.json",
-    "recipe": "recipe.csv",
+    "recipe": "growth.csv",
     "handwriting": "walk.gif",
     "more-data": "more-data.csv",
     "benchmark": "speeds.csv",
     "scale": "scale.csv",
     "own-images": "own-images.csv",
+    "stacked": "stacked.csv",
 }
+# tables that are read: measuring takes long, or files (Fashion-MNIST's) that may not be here
+READS = {"recipe": "recipe.csv", "own-images": "fashion.csv"}
 CLICK = """before = picker.png()
 picker.digit = 3
 assert picker.png() != before and picker.value == "3"
@@ -79,6 +89,7 @@ PICTURES = {
     "handwriting": 9,
     "scale": 1,
     "own-images": 4,
+    "stacked": 2,
 }  # at least
 
 
@@ -94,13 +105,13 @@ def papermill(source, target, parameters, cwd):
 def test_notebook_runs_from_any_folder(name, tmp_path):
     notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", 4)
     parameters = SMALL[name] | {"run_dir": tmp_path / "run"}
-    if "measure" in parameters:
+    if {"measure", "grow"} & set(parameters):
         parameters["results"] = tmp_path / "run"
     if name == "main":  # and does what a click on the picker does
         notebook.cells.append(nbformat.v4.new_code_cell(CLICK))
     (tmp_path / "run").mkdir()
-    if name == "own-images":  # Fashion-MNIST's files may not be here: its table is read
-        shutil.copy(ASSET / "results" / "fashion.csv", tmp_path / "run")
+    if name in READS:
+        shutil.copy(ASSET / "results" / READS[name], tmp_path / "run")
     nbformat.write(notebook, tmp_path / "run" / "in.ipynb")
     told = papermill("run/in.ipynb", "out.ipynb", parameters, tmp_path)
     assert told.returncode == 0, told.stderr[-3000:]

@@ -32,7 +32,9 @@ WALL_CLOCK = {"seconds", "cpu_seconds", "images_per_second"}
 TRAIN = """
 import torch
 from digitgan import Hyperparameters, Trainer
+from digitgan.evaluation import quality
 torch.set_num_threads(1)
+quality.SAMPLES = 100
 Trainer(Hyperparameters.from_text({text!r}), {folder!r}).train()
 """
 
@@ -42,7 +44,9 @@ def start():
     """start(folder) trains `SMALL`, or others, there in a process of its own. It has torch loaded
     already, so that a kill strikes training and not its imports."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["digitgan.trainer", "torch.utils.tensorboard"])
+    context.set_forkserver_preload(
+        ["digitgan.trainer", "digitgan.evaluation.distances", "torch.utils.tensorboard"]
+    )
 
     def start(folder, hyperparameters=SMALL):
         code = TRAIN.format(text=hyperparameters.to_json(), folder=str(folder))
@@ -98,6 +102,7 @@ def contents(folder):
     }
 
 
+@pytest.mark.xdist_group("unbroken")  # one such run serves both
 def test_killed_at_any_moment_and_resumed_is_the_same_to_the_bit(
     start, unbroken, tmp_path, torture, table
 ):
@@ -142,6 +147,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(place)], check=True)
 
 
+@pytest.mark.xdist_group("unbroken")  # one such run serves both
 def test_a_full_disk_is_told_and_training_goes_on_when_there_is_room(
     small_disk, unbroken, table, torture
 ):

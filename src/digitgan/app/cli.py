@@ -93,6 +93,8 @@ def add_train(commands: Any) -> None:
     add("--run-dir", **folder, help="where to write; runs/<system or config> if left out")
     add("--data-dir", **folder, help="where a data set other than MNIST lies")
     add_images(train_parser)
+    text = "compile the networks, with CUDA graphs on a GPU (not tried on one; slower on CPUs)"
+    add("--compile", action="store_true", help=text)
     group = train_parser.add_argument_group(
         "hyperparameters, in place of the system's or the file's"
     )
@@ -193,7 +195,9 @@ def train(arguments: argparse.Namespace) -> int:
         name = arguments.images.stem if arguments.images and name == "cdcgan" else name
         run_dir = arguments.run_dir or Path("runs") / name
         trainer = Trainer(hyperparameters, run_dir, arguments.data_dir, digits)
-    trainer.train()
+    from ..runs.compiled import compile_networks
+
+    trainer.train(compile_networks if arguments.compile else None)
     epochs = trainer.hyperparameters.epochs
     print(f"epoch {len(trainer.history)} of {epochs}; see {shown(trainer.run_dir)}")
     return 130 if trainer.step < trainer.total_steps else 0

@@ -32,23 +32,30 @@ QUANTILES = 1024  # of the latents' distribution
 QUICK_STEPS = 300  # of an encoder's training, where none is shipped; about half a minute
 
 
-def page(out: str | Path, generator: str | Path | None = None) -> Path:
+def page(
+    out: str | Path, generator: str | Path | None = None, encoder_steps: int | None = None
+) -> Path:
     """Write the page of a generator in a file (the shipped one if None) and return its path.
 
-    A conditional generator of the digits 0 to 9 gets a drawing pad; its encoder is trained for half
-    a minute where none is shipped with it. Raises FileNotFoundError where there is no generator,
-    `InvalidInputError` where the file holds none.
+    A conditional generator of the digits 0 to 9 gets a drawing pad; where no encoder is shipped
+    with it, one is trained, for half a minute or for so many steps. Raises FileNotFoundError where
+    there is no generator, `InvalidInputError` where the file holds none.
     """
     network = load_generator(generator)
     if not writes_digits(network):
         return write_page(network, out)
-    return write_page(network, out, encoder_of(network), load_classifier())
+    encoder = encoder_of(network, steps=encoder_steps)
+    return write_page(network, out, encoder, load_classifier())
 
 
-def encoder_of(generator: Generator, digits: Digits | None = None) -> Encoder:
+def encoder_of(
+    generator: Generator, digits: Digits | None = None, steps: int | None = None
+) -> Encoder:
     """The encoder that is shipped with a conditional generator, or one that is trained for it, with
-    `digits` if they are not MNIST's."""
-    return load_encoder(generator) or train_encoder(generator, steps=QUICK_STEPS, digits=digits)
+    `digits` if they are not MNIST's, for `QUICK_STEPS` or for so many steps."""
+    if shipped := load_encoder(generator):
+        return shipped
+    return train_encoder(generator, steps=QUICK_STEPS if steps is None else steps, digits=digits)
 
 
 def write_page(

@@ -12,7 +12,6 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch import nn
 
 from ..bounds import whole_number
@@ -358,7 +357,7 @@ def style_consistency(rows: Digits) -> tuple[float, ...]:
         rule = f"must be two or more rows of the {what}"
         raise InvalidInputError(f"{len(rows)} digits in style rows: {rule}")
     features = stroke_features(rows).reshape(-1, k, len(STROKE_FEATURES))
-    ranks = rankdata(features, axis=0)
+    ranks = _ranks(features, 0)
     pairs = np.triu_indices(k, 1)
     correlations = (
         np.corrcoef(ranks[:, :, i].T)[pairs].mean() for i in range(len(STROKE_FEATURES))
@@ -376,6 +375,12 @@ def rows_of_strangers(digits: Digits, rows: int, seed: int) -> Digits:
     return digits[np.stack(columns, 1).reshape(-1)]
 
 
+def _ranks(features: np.ndarray, axis: int) -> np.ndarray:
+    from scipy.stats import rankdata  # slow to import, and no training run needs it
+
+    return rankdata(features, axis=axis)
+
+
 @functools.lru_cache(1)
 def writers_consistency(digits: Digits, seed: int = 0, draws: int = 20) -> tuple[float, ...] | None:
     """The `style_consistency` of real writers, or None where `digits` have not twenty of them who
@@ -389,7 +394,7 @@ def writers_consistency(digits: Digits, seed: int = 0, draws: int = 20) -> tuple
     if rows is None:
         return None
     features = stroke_features(digits)[rows]  # (draws, 2, writers, 10, 3)
-    ranks = rankdata(features, axis=2)
+    ranks = _ranks(features, 2)
     ranks = (ranks - ranks.mean(2, keepdims=True)) / ranks.std(2, keepdims=True)
     first, second = ranks[:, 0], ranks[:, 1]  # (draws, writers, 10, 3)
     between = np.einsum("nwaf,nwbf->fab", first, second) / first.shape[1] / draws  # (3, 10, 10)

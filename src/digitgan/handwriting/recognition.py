@@ -80,10 +80,16 @@ def other_digits(generator: nn.Module, latents: Tensor, labels: np.ndarray) -> D
 
 
 def recognise_writers(
-    given: Sequence[int] = (1, 3, 5), seeds: Sequence[int] = (0, 1, 2), count: int = 100
+    given: Sequence[int] = (1, 3, 5),
+    seeds: Sequence[int] = (0, 1, 2),
+    count: int = 100,
+    judges: dict[str, WriterPanel] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Rows of a table: how well unseen writers are recognised by real digits of theirs."""
-    judges = panels(load_digits(train=False))
+    """Rows of a table: how well unseen writers are recognised by real digits of theirs.
+
+    judges: by name, `panels` of the test digits if None.
+    """
+    judges = panels(load_digits(train=False)) if judges is None else judges
     panel = next(iter(judges.values()))
     for seed in seeds:
         for number in given:
