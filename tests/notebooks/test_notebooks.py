@@ -74,7 +74,7 @@ LEAVES = {
     "stacked": "stacked.csv",
 }
 # tables that are read: measuring takes long, or files (Fashion-MNIST's) that may not be here
-READS = {"recipe": "recipe.csv", "own-images": "fashion.csv"}
+READS = {"recipe": ["recipe.csv"], "own-images": ["fashion.csv", "fashion-settings.csv"]}
 CLICK = """before = picker.png()
 picker.digit = 3
 assert picker.png() != before and picker.value == "3"
@@ -110,8 +110,8 @@ def test_notebook_runs_from_any_folder(name, tmp_path):
     if name == "main":  # and does what a click on the picker does
         notebook.cells.append(nbformat.v4.new_code_cell(CLICK))
     (tmp_path / "run").mkdir()
-    if name in READS:
-        shutil.copy(ASSET / "results" / READS[name], tmp_path / "run")
+    for file in READS.get(name, []):
+        shutil.copy(ASSET / "results" / file, tmp_path / "run")
     nbformat.write(notebook, tmp_path / "run" / "in.ipynb")
     told = papermill("run/in.ipynb", "out.ipynb", parameters, tmp_path)
     assert told.returncode == 0, told.stderr[-3000:]
