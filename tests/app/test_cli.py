@@ -141,6 +141,7 @@ def test_generate(cli):
         (("score", "--num", "3"), "100 or more"),
         (("run", "file", "-p", "a", "1"), "file: not a notebook"),
         (("run", "n.ipynb", "-p", "a", "1", "-p", "a", "2"), "each name once"),
+        (("run", "n.ipynb", "-p", "a", "1", "--jobs", "2"), "several values"),
         (("train", "--resume", "runs/x", "--system", "dcgan"), "--resume"),
         # though that is the default
         (("train", "--resume", "runs/x", "--epochs", "16"), "--resume"),

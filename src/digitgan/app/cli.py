@@ -246,6 +246,9 @@ def run(arguments: argparse.Namespace) -> int:
             "-p: must be a name and its values, each name once, as in -p epochs 3"
         )
     if all(len(values) == 1 for values in grid.values()):
+        if jobs is not None or scheduler:
+            told = f"--jobs {jobs}, --scheduler {scheduler}"
+            raise InvalidInputError(f"{told}: are for several values of a parameter, give them")
         from .notebooks import execute
 
         single = {name: value for name, (value,) in grid.items()}

@@ -44,9 +44,10 @@ def classifier_for(
     if train.spec == MNIST and knows(shipped := load_classifier(), test):
         return shipped
     path = None if folder is None else Path(folder) / "classifier.safetensors"
-    made_of = {"train": Batches(train, 1, 1, 0).checksum, "images": len(train), "seed": seed}
-    if path and path.is_file() and _made_of(path) == made_of:
-        return load_classifier(path)
+    if path:
+        made_of = {"train": Batches(train, 1, 1, 0).checksum, "images": len(train), "seed": seed}
+        if path.is_file() and _made_of(path) == made_of:
+            return load_classifier(path)
     epochs = min(30, max(2, IMAGES_SEEN // len(train)))
     tell(f"training a classifier of {train.spec}, {len(train):,} images, {epochs} epochs")
     classifier, accuracy = fit_classifier(train, test, epochs, seed, quiet=True)
