@@ -46,6 +46,14 @@ def test_train_and_resume(cli, tmp_path):
     assert Hyperparameters.from_json("runs/mine/hyperparameters.json").seed == 4
 
 
+def test_compiling_is_asked_for_by_a_flag(cli, monkeypatch):
+    compiled = []
+    monkeypatch.setattr("digitgan.runs.compiled.compile_networks", compiled.append)
+    assert cli("train", "--system", "fcnn", *SMALL)[0] == 0 and not compiled
+    again = ("--run-dir", "again", "--compile")
+    assert cli("train", "--system", "fcnn", *SMALL, *again)[0] == 0 and len(compiled) == 2
+
+
 def asked_for(cli, *flags):
     """The hyperparameters that `digitgan train <flags>` writes down; it trains nothing."""
     code, _, err = cli("train", "--epochs", 0, "--run-dir", "asked", *flags)
