@@ -16,7 +16,7 @@ def compile_networks(trainer: Any, backend: str = "inductor") -> None:
     On CUDA the compiled networks run as CUDA graphs (not tried: `digitgan train --compile` on a
     machine with a GPU is the command to try). The gradient penalty is computed without them, since
     torch.compile knows no second derivatives. Results differ from uncompiled ones by rounding, and
-    the first steps wait a minute or two for the compiler, which needs a C++ compiler.
+    the first steps wait for the compiler, which on a CPU needs a C++ compiler.
     """
     discriminator, penalty = trainer.discriminator, trainer.penalty
     if "logits_and_classes" in vars(discriminator):
