@@ -56,7 +56,7 @@ SMALL = {
         "measure": True,
         "epochs": 1,
         "seeds": 1,
-        "others": 1,
+        "other_epochs": 1,
         "images": 640,
         "samples": 300,
     },
