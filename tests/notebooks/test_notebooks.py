@@ -34,6 +34,7 @@ SMALL = {
     "scorecard": {"samples": 300, "seeds": 1, "cas": False},
     "recipe": {
         "grow": True,
+        "budget": 1,
         "budgets": "1",
         "variants": "the recipe",
         "seeds": 1,
