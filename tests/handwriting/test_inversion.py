@@ -16,7 +16,7 @@ def generator():
 def test_an_imitated_handwriting_is_that_of_the_source(generator):
     """Handwritings of the generator itself, from one digit each: the other nine digits lean and
     press as those of that handwriting do."""
-    count = 10
+    count = 16
     z = generator.draw_latents(count, random_source(7))
     label, told = 3, []
     drawn = [generate(generator, [label], z=one[None]) for one in z]

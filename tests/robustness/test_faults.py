@@ -21,6 +21,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from digitgan import Hyperparameters, RunFolderError, Trainer, TrainingDivergedError
+from digitgan.evaluation import quality
 from digitgan.runs.run import TRAINERS
 from digitgan.systems import system
 
@@ -34,7 +35,7 @@ import torch
 from digitgan import Hyperparameters, Trainer
 from digitgan.evaluation import quality
 torch.set_num_threads(1)
-quality.SAMPLES = 100
+quality.SAMPLES = {samples}
 Trainer(Hyperparameters.from_text({text!r}), {folder!r}).train()
 """
 
@@ -49,7 +50,9 @@ def start():
     )
 
     def start(folder, hyperparameters=SMALL):
-        code = TRAIN.format(text=hyperparameters.to_json(), folder=str(folder))
+        code = TRAIN.format(
+            text=hyperparameters.to_json(), folder=str(folder), samples=quality.SAMPLES
+        )
         child = context.Process(target=exec, args=(code,))
         child.start()
         return child

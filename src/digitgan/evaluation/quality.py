@@ -59,9 +59,9 @@ def classifier_for(
 
 
 def knows(classifier: DigitClassifier, digits: Digits) -> bool:
-    """Whether a classifier classifies nearly all of some real digits (of 200 at most)
+    """Whether a classifier classifies nearly all of some real digits (of 1,000 at most)
     correctly."""
-    some = digits[np.linspace(0, len(digits) - 1, min(200, len(digits))).astype(int)]
+    some = digits[np.linspace(0, len(digits) - 1, min(SAMPLES, len(digits))).astype(int)]
     return bool((classifier.predict(some) == some.labels).mean() >= KNOWN)
 
 
