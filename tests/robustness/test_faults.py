@@ -40,7 +40,7 @@ Trainer(Hyperparameters.from_text({text!r}), {folder!r}).train()
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def start():
     """start(folder) trains `SMALL`, or others, there in a process of its own. It has torch loaded
     already, so that a kill strikes training and not its imports."""
@@ -60,7 +60,7 @@ def start():
     return start
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def unbroken(start, tmp_path_factory):
     """What a run leaves that was never stopped, and the seconds it took."""
     start(tmp_path_factory.mktemp("warm"), SMALL.replace(epochs=1)).join()
