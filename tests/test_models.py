@@ -22,7 +22,7 @@ def count(network):
 
 
 @pytest.mark.parametrize("conditional", [True, False])
-@pytest.mark.parametrize("architecture", ["dcgan", "dcgan-deep", "dcgan-strided"])
+@pytest.mark.parametrize("architecture", ["dcgan", "dcgan-deep", "dcgan-wide", "dcgan-strided"])
 def test_shapes_ranges_and_gradients(architecture, conditional):
     """Those of older systems are tested with the systems."""
     hp = Hyperparameters(architecture=architecture, conditional=conditional, aux_weight=0)
@@ -39,6 +39,7 @@ def test_shapes_ranges_and_gradients(architecture, conditional):
 PARAMETERS = {  # of generator and discriminator, as the README and the model card say
     "dcgan": (287_504, 346_817),
     "dcgan-deep": (287_504, 346_817 + 64 * 64 * 3 * 3 + 64),  # one more convolution in D
+    "dcgan-wide": (722_128, 987_137),
 }
 
 

@@ -39,11 +39,11 @@ class Hyperparameters:
     """Images in an epoch, drawn without replacement from the whole set; at most the set's size."""
 
     # ---- networks ----
-    architecture: Literal["dcgan", "dcgan-deep", "dcgan-strided", "own"] = "dcgan"
+    architecture: Literal["dcgan", "dcgan-deep", "dcgan-wide", "dcgan-strided", "own"] = "dcgan"
     """`dcgan-strided`: 7x7 -> 14x14 -> 28x28 by (transposed) convolutions of stride 2 (Radford et
     al., arXiv 1511.06434). `dcgan`: 7x7 -> 28x28 in one stride of 4, by a pixel shuffle (Shi et
     al., arXiv 1609.05158). `dcgan-deep`: the same with one more convolution in the discriminator,
-    for long runs. `own`: the networks of an older system."""
+    for long runs. `dcgan-wide`: that with twice the channels. `own`: those of an older system."""
     conditional: bool = True
     """Whether both networks see the label (Mirza & Osindero, arXiv 1411.1784)."""
     z_dim: Annotated[int, Between(1, 4096)] = 32

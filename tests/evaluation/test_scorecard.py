@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 import scipy.linalg
+import torch
 
 from digitgan import Digits, InvalidInputError, generate, load_generator, score
 from digitgan.evaluation.classifier import load_classifier
+from digitgan.evaluation.distances import frechet_distance
 from digitgan.evaluation.scorecard import style_consistency, writers_consistency
 from digitgan.models import sample_rows
 
@@ -19,7 +21,9 @@ def test_frechet_distance_is_that_of_scipy(classifier, train_digits, test_digits
     a, b = (classifier.features(d).double().numpy() for d in (fake, test_digits))
     root = scipy.linalg.sqrtm(np.cov(a.T) @ np.cov(b.T)).real
     expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(np.cov(a.T) + np.cov(b.T) - 2 * root)
-    assert score(fake, test_digits).frechet_distance == pytest.approx(expected, rel=1e-3)
+    assert score(fake, test_digits).frechet_distance == pytest.approx(expected, rel=1e-4)
+    with pytest.raises(InvalidInputError, match="distance of 1 images to 2000: there must be 2"):
+        frechet_distance(torch.zeros(1, 128), torch.zeros(2000, 128))
 
 
 def test_a_collapsed_generator_is_accurate_and_scores_badly(test_digits):

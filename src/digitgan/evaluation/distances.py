@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.digits import Digits
+from ..errors import InvalidInputError
 
 NEIGHBOURS = 5  # the k of precision, recall, density and coverage
 
@@ -18,16 +19,18 @@ def frechet_distance(features: Tensor, real_features: Tensor) -> float:
     """The Fréchet distance (Heusel et al., arXiv 1706.08500) between two sets of features (N, F),
     (M, F).
 
-    The features are the classifier's. With those of Inception it would be the FID.
+    The features are the classifier's. With those of Inception it would be the FID. Raises
+    `InvalidInputError` for a set of less than two.
     """
-    from torchmetrics.image.fid import FrechetInceptionDistance
-
-    identity = nn.Identity()  # features are handed over: computed once, they serve every figure
-    identity.num_features = features.shape[1]  # type: ignore[assignment]
-    distance = FrechetInceptionDistance(feature=identity, sync_on_compute=False)  # one process's
-    distance.update(real_features, real=True)
-    distance.update(features, real=False)
-    return float(distance.compute())
+    if min(len(features), len(real_features)) < 2:
+        told = f"Fréchet distance of {len(features)} images to {len(real_features)}"
+        raise InvalidInputError(f"{told}: there must be 2 or more on either side")
+    a, b = features.double(), real_features.double()
+    spread, real_spread = a.T.cov(), b.T.cov()  # (F, F)
+    # the trace of the root of a matrix is the sum of the roots of its eigenvalues
+    common = torch.linalg.eigvals(spread @ real_spread).sqrt().real.sum()
+    means = (a.mean(0) - b.mean(0)).square().sum()
+    return float(means + spread.trace() + real_spread.trace() - 2 * common)
 
 
 def kernel_distance(features: Tensor, real_features: Tensor, seed: int = 0) -> float:
