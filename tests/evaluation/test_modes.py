@@ -41,5 +41,8 @@ def test_collapse_is_seen(train_digits):
     assert one["modes"] == 1 and one["kl"] == pytest.approx(np.log(1000))
     half = mode_figures(np.arange(0, 1000, 2), shares)
     assert half["modes"] == 500 and half["kl"] == pytest.approx(np.log(2))
+    assert half["kl_digits"] == pytest.approx(np.log(2), abs=0.03)  # no odd digit in blue
+    pairs = mode_figures(np.arange(10) * 111, shares)  # all digits, the same in each channel
+    assert pairs["kl_real"] > 4.5 and pairs["kl_digits"] < 0.02
     even = mode_figures(np.arange(1000), shares)
     assert even["modes"] == 1000 and even["kl"] == pytest.approx(0) and even["kl_real"] > 0

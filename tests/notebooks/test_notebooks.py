@@ -58,6 +58,7 @@ SMALL = {
         "measure": True,
         "epochs": 1,
         "seeds": 1,
+        "narrow_seeds": 0,
         "other_epochs": 1,
         "images": 640,
         "samples": 300,

@@ -41,13 +41,24 @@ def kl_divergence(shares: np.ndarray, expected: np.ndarray) -> float:
 
 
 def mode_figures(modes: np.ndarray, real_shares: np.ndarray) -> dict[str, float]:
-    """`modes` hit, `kl` to equal shares (what papers print) and `kl_real` to the real ones."""
+    """`modes` hit, `kl` to equal shares (what papers print) and `kl_real` to the real ones, and
+    `kl_digits`: that part of the latter which lies in how often each digit comes in a channel. The
+    rest lies in how the three go together, and in the chance of so many samples."""
     shares, equal = mode_shares(modes), np.full(len(TRIPLES), 1 / len(TRIPLES))
+    channels = zip(digit_shares(shares), digit_shares(real_shares), strict=True)
     return {
         "modes": int((shares > 0).sum()),
         "kl": kl_divergence(shares, equal),
         "kl_real": kl_divergence(shares, real_shares),
+        "kl_digits": sum(kl_divergence(found, real) for found, real in channels),
     }
+
+
+def digit_shares(shares: np.ndarray) -> list[np.ndarray]:
+    """The shares of the ten digits in each of the three channels, (10,) each, from those of the
+    modes, (1000,)."""
+    cube = shares.reshape(10, 10, 10)
+    return [cube.sum((1, 2)), cube.sum((0, 2)), cube.sum((0, 1))]
 
 
 def perfect_figures(
