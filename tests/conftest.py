@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from digitgan import Hyperparameters, Trainer, load_digits
+from digitgan.data import datasets
 from digitgan.data.tables import write_csv
 from digitgan.evaluation import quality
 from digitgan.files import ASSET
@@ -20,6 +21,23 @@ quality.SAMPLES = 100
 @pytest.fixture(autouse=True)
 def one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def unpacked_once():
+    """The repository's MNIST is unpacked once in a process: some hundred runs read it."""
+    read, unpacked = datasets.read_idx, {}
+
+    def read_once(path, kinds, sha256=""):
+        if path.parent != ASSET / "mnist":
+            return read(path, kinds, sha256)
+        if path not in unpacked:
+            unpacked[path] = read(path, kinds, sha256)
+        return unpacked[path].copy()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets, "read_idx", read_once)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -157,7 +157,7 @@ class Digits:
     def png(self, strip: bool = False, **options: Any) -> bytes:
         """The grid, or the strip, as the bytes of a PNG file; options as for `grid` or `strip`."""
         file = io.BytesIO()
-        (self.strip if strip else self.grid)(**options).save(file, "png", optimize=True)
+        (self.strip if strip else self.grid)(**options).save(file, "png")
         return file.getvalue()
 
     def _repr_png_(self) -> bytes | None:
