@@ -26,7 +26,6 @@ SMALL = {
     "compare": {
         "systems": "cdcgan,linear",
         "sweep": True,
-        "swept": "fcnn-mended",
         "rates": "5e-4",
         "sweep_images": 64,
         "sweep_epochs": 1,
