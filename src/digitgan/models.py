@@ -1,10 +1,11 @@
 """Generators and discriminators: the networks, how they are built, sampled, saved and loaded.
 
 Conditional DCGAN: Radford et al., arXiv 1511.06434, with labels as in Mirza & Osindero, arXiv
-1411.1784 (generator) and Miyato & Koyama, arXiv 1802.05637 (discriminator). The set's `ImageSpec`
-decides size, channels and classes (here MNIST's). Images are float (B, 1, 28, 28) inside, paper -1
-and ink 1, and uint8 (B, 28, 28) outside. Unlike DCGAN: no BatchNorm in D (arXiv 2501.05441), 3x3
-kernels, pixel shuffles, a hidden layer in D, 7x7 at first, torch's initialisation.
+1411.1784 (generator) and Miyato & Koyama, arXiv 1802.05637 (discriminator). The training set's
+`ImageSpec` decides size, channels and classes; shapes are told for MNIST's. Images are float (B, 1,
+28, 28) inside, paper -1 and ink 1, and uint8 (B, 28, 28) outside. Deviations from DCGAN: no
+BatchNorm in D (arXiv 2501.05441), 3x3 kernels and pixel shuffles, a hidden linear layer in D, maps
+that begin at 7x7, torch's initialisation.
 """
 
 import functools
@@ -118,7 +119,6 @@ def dcgan(inputs: int, spec: ImageSpec = MNIST, c: int = 64, depth: int = 0) -> 
 ARCHITECTURES: dict[str, Callable[[int, ImageSpec], Networks]] = {
     "dcgan": dcgan,
     "dcgan-deep": functools.partial(dcgan, depth=1),
-    "dcgan-wide": functools.partial(dcgan, depth=1, c=128),
 }
 BUILDERS: dict[str, Callable[[Hyperparameters], tuple[Generator, Discriminator]]] = {}
 EARLIER: dict[str, Callable[[Hyperparameters], Generator]] = {}  # of files of the old form

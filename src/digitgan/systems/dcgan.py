@@ -9,11 +9,13 @@ generator and 128 in the discriminator: digits are small. The generator has one 
 (stride 1). Matrix products in bfloat16 where that is native, as everywhere in digitgan.
 """
 
+import functools
+
 from torch import nn
 
 from ..data.spec import MNIST, ImageSpec
 from ..hyperparameters import Hyperparameters
-from ..models import ARCHITECTURES, BUILDERS, Discriminator, Generator, Networks
+from ..models import ARCHITECTURES, BUILDERS, Discriminator, Generator, Networks, dcgan
 from ..runs.run import TRAINERS
 from .classic import ClassicTrainer, classic
 
@@ -70,5 +72,6 @@ def initialise(layer: nn.Module) -> None:
 
 
 ARCHITECTURES["dcgan-strided"] = dcgan_strided
+ARCHITECTURES["dcgan-wide"] = functools.partial(dcgan, depth=1, c=128)
 BUILDERS["dcgan"] = build
 TRAINERS["dcgan"] = ClassicTrainer
