@@ -417,10 +417,12 @@ def test_ones_own_digits_are_what_is_trained_on(tiny, tmp_path, test_digits):
             return super().train_step(pixels, y)
 
     history = Watching(tiny.replace(epochs=1), tmp_path, digits=mine).train()
-    assert history[0]["images"] == 64  # two whole batches of 32
+    assert history[0]["images"] == 256  # 3 passes, and 46 images of a fourth, in another order
     known = {(d.images[0].tobytes(), int(d.labels[0])) for d in mine}
-    trained_on = {(image.tobytes(), label) for image, label in seen}
-    assert trained_on <= known and len(trained_on) == 64  # each once
+    trained_on = [(image.tobytes(), label) for image, label in seen]
+    passes = [trained_on[start : start + 70] for start in range(0, 256, 70)]
+    assert [set(part) == known for part in passes] == [True, True, True, False]
+    assert passes[0] != passes[1] and len(set(passes[3])) == 46
 
 
 def test_values_fall_along_half_a_cosine_and_stay_where_there_is_no_schedule():

@@ -284,6 +284,10 @@ def test_own_pictures_are_trained_on_written_and_scored(cli, tmp_path, monkeypat
     assert code == 2 and "no class for 4 2" in error and error.count("\n") == 1
     code, out, _ = cli("score", *generator, "--images", "mine", "--num", 104)
     assert code == 0 and "label accuracy, A to Z" in out
+    resume = ("train", "--resume", "runs/mine")
+    assert cli(*resume, "--images", "mine")[0] == 0  # in the size of the run
+    code, _, error = cli(*resume)
+    assert code == 2 and error.endswith("give them again, as `digits` or by --images\n")
     code, _, error = cli("score", *generator)
     assert code == 2 and "trained on own images, give them by --images" in error
     assert cli("export", *generator, "--out", "e", "--count", 30, "--test-count", 26)[0] == 0

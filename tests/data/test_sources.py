@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from own_images import emnist_letters, letters, picture_folder, tinted, torchvis
 from PIL import Image
 
 from digitgan import Digits, InvalidInputError, load_digits
-from digitgan.data.sources import as_digits, as_sets, load_images, split
+from digitgan.data.sources import as_digits, as_sets, load_images, load_sets, split
 from digitgan.data.spec import ImageSpec, check_classes
 
 
@@ -80,16 +82,43 @@ def test_all_forms_of_the_same_images_are_the_same(train_digits, tmp_path):
         [(Image.fromarray(image), y) for image, y in few],
         torchvision_mnist(tmp_path, 40),
         torch.utils.data.TensorDataset(*map(torch.from_numpy, (few.images, few.labels))),
+        (list(few.images), few.labels),
+        ([Image.fromarray(image) for image in few.images], few.labels.tolist()),
     ):
         same(as_digits(source), few)
     assert (as_digits(few.images).labels == -1).all()
 
 
-def test_texts_become_classes_and_large_labels_count_them(train_digits):
+def test_a_divided_set_stays_divided_and_another_is_split(train_digits, test_digits, tmp_path):
+    few, more = train_digits[:40], test_digits[:20]
+    for parts in zip(
+        as_sets(((few.images, few.labels), (more.images, more.labels))), (few, more), strict=True
+    ):
+        same(*parts)
+    train, test = as_sets((few.images, few.labels))
+    same(train + test, split(few)[0] + split(few)[1])
+    assert as_sets(few) == (few, None)  # given on purpose
+    assert as_sets([(few.images[0], 0), (few.images[1], 1)])[1] is None  # none can be held out
+    assert as_sets(((few.images[0], 0), (few.images[1], 1)))[0].labels.tolist() == [0, 1]
+    few.to_idx(tmp_path)  # files without a test part
+    same(load_sets("raw", tmp_path / "MNIST")[1], split(few)[1])
+    more.to_idx(tmp_path, train=False)
+    same(load_sets("raw", tmp_path / "MNIST")[1], more)
+
+
+def test_pictures_that_are_scaled_are_told(train_digits, capsys):
+    large = [Image.fromarray(image).resize((64, 64)) for image in train_digits.images[:3]]
+    assert as_digits((large, [0, 1, 1])).spec == ImageSpec(32, classes=("0", "1"))
+    assert "3 pictures, of 64x64 scaled and padded to 32x32" in capsys.readouterr().out
+
+
+def test_texts_become_classes_and_labels_count_them(train_digits):
     images = train_digits.images[:4]
     digits = as_digits((images, ["b", "a10", "a2", "b"]))
     assert digits.classes == ("a2", "a10", "b") and digits.labels.tolist() == [2, 1, 0, 2]
+    assert type(digits.classes[0]) is str
     assert len(as_digits((images, [0, 30, 2, 3])).classes) == 31
+    assert as_digits((images, [0, 1, 1, 0])).classes == ("0", "1")
     with pytest.raises(InvalidInputError, match="label 1,000: must be below 1,000"):
         as_digits((images, [0, 1000, 2, 3]))
 
@@ -102,6 +131,10 @@ def test_texts_become_classes_and_large_labels_count_them(train_digits):
         ({"pixels": 1}, "must have 'images'"),
         ([(np.zeros((28, 28)), 0), (np.zeros((32, 32)), 0)], "image 1 of shape"),
         ("nowhere", "nowhere: must be a folder of pictures or an .npz file"),
+        (([np.zeros((28, 28)), np.zeros((32, 32))], [0, 1]), "image 1 of shape"),
+        (([np.zeros((28, 28))] * 3, [0, 1]), "2 labels for 3 images"),
+        (({"images": np.zeros((1, 28, 28)), "labels": ["x"], "classes": ["a"]}), "label 'x': must"),
+        (type("EMNIST", (), {})(), "EMNIST: its images lie on their sides"),
     ],
 )
 def test_other_sources_are_refused_in_one_line(source, said, tmp_path, monkeypatch):
@@ -121,6 +154,9 @@ def test_a_split_is_seeded_and_has_each_class_in_both_parts(train_digits):
     assert (split(few, 0.2, seed=4)[1].images != test.images).any()
     with pytest.raises(InvalidInputError, match="none can be held out"):
         split(few[:1])
+    for wrong in (0, 1, "a"):
+        with pytest.raises(InvalidInputError, match="held_out = "):
+            split(few, wrong)
 
 
 # ---- folders and files ----
@@ -210,6 +246,25 @@ def test_an_empty_class_and_a_corrupt_picture_are_named(tmp_path):
         load_images(folder)
 
 
+def test_folders_of_parts_are_no_classes(tmp_path, capsys):
+    for part in ("train", "val"):
+        picture_folder(tmp_path / "p" / part, 10 if part == "train" else 3, "01")
+    train, test = load_images(tmp_path / "p")
+    assert train.classes == ("0", "1") and (len(train), len(test)) == (20, 6)
+    picture_folder(tmp_path / "p" / "test", 4, "01")
+    (tmp_path / "p" / "test" / "note.txt").write_text("beside the classes")
+    (tmp_path / "p" / "test" / "0" / "gone.png").symlink_to("nowhere")
+    capsys.readouterr()
+    assert len(load_images(tmp_path / "p")[1]) == 8
+    assert "val/ left out; 2 other files left out" in capsys.readouterr().out
+    for part in ("test", "val"):
+        shutil.rmtree(tmp_path / "p" / part)
+    train, test = load_images(tmp_path / "p")
+    assert train.classes == ("0", "1") and (len(train), len(test)) == (18, 2)
+    (tmp_path / "p" / "train").rename(tmp_path / "p" / "trains")  # a class, as any other
+    assert load_images(tmp_path / "p")[0].classes == ("trains",)
+
+
 def test_npz_files_are_read(tmp_path, train_digits, test_digits):
     few, more = train_digits[:60], test_digits[:20]
     np.savez(tmp_path / "keras.npz", x_train=few.images, y_train=few.labels,
@@ -222,7 +277,19 @@ def test_npz_files_are_read(tmp_path, train_digits, test_digits):
     np.savez(tmp_path / "none.npz", numbers=few.labels)
     (tmp_path / "junk.npz").write_bytes(b"junk")
     np.savez(tmp_path / "objects.npz", images=np.array([{}], object), labels=[0])
-    for name, said in (("none", "has numbers"), ("junk", "no .npz"), ("objects", "no .npz")):
+    names = {"classes": ["a", "b"], "images": few.images[:2], "labels": ["a", "c"]}
+    np.savez(tmp_path / "other.npz", **names)
+    np.savez(tmp_path / "single.npz", images=few.images[:2], labels=[0, 1])
+    np.savez(tmp_path / "sizes.npz", x_train=few.images, y_train=few.labels,
+             x_test=more.images[:, 4:-4, 4:-4], y_test=more.labels)  # fmt: skip
+    for name, said in (
+        ("none", "has numbers"),
+        ("junk", "no .npz"),
+        ("objects", "no .npz"),
+        ("other", "label 'c': must be one of"),
+        ("single", "2 images, of every class at most one"),
+        ("sizes", "training images are grey images of 28x28"),
+    ):
         with pytest.raises(InvalidInputError, match=rf"{name}\.npz: {said}"):
             load_images(tmp_path / f"{name}.npz")
 

@@ -128,6 +128,8 @@ def test_the_classifier_is_kept_beside_the_run_and_made_again_for_other_images(t
     assert (first.predict(test) == again.predict(test)).all()
     classifier_for(letters(300, 5), test, tmp_path)
     assert "300 images" in capsys.readouterr().out
+    classifier_for(*(Digits(d.images, 25 - d.labels, classes=26) for d in (train, test)), tmp_path)
+    assert "26 classes" in capsys.readouterr().out  # other labels, another classifier
     with pytest.raises(InvalidInputError, match="images without labels"):
         classifier_for(Digits(train.images, classes=26), test)
 
@@ -156,6 +158,35 @@ def test_a_judge_tells_good_samples_from_bad(test_digits):
 
 
 # ---- runs ----
+
+
+def test_images_given_are_mnists_only_where_they_are(tmp_path, train_digits, test_digits, capsys):
+    few = train_digits[:64]
+    assert Trainer(SMALL, tmp_path, digits=few).hyperparameters.dataset == "MNIST"
+    assert Trainer(SMALL, tmp_path, digits=test_digits[5:9]).hyperparameters.dataset == "MNIST"
+    unlike = [Digits(few.images, 9 - few.labels), Digits(255 - few.images, few.labels)]
+    for digits in (*unlike, Digits(few.images, few.labels % 2, classes=2)):
+        trainer = Trainer(SMALL, tmp_path / "own", digits=digits)
+        assert trainer.hyperparameters.dataset == "own images"
+    trainer.train()
+    with pytest.raises(InvalidInputError, match="own: a run on one's own images, give them again"):
+        Trainer.resume(tmp_path / "own").train()
+    other = Digits(few.images, 1 - few.labels % 2, classes=2)
+    with pytest.raises(RunFolderError, match="trained on other labels than those given"):
+        Trainer.resume(tmp_path / "own", digits=other).train()
+
+
+def test_few_images_are_passed_again_and_again_and_few_of_them_are_not_judged(tmp_path, capsys):
+    few = Digits(letters(26).images, np.arange(26) % 2, classes=["a", "b", "nothing"])
+    (row,) = Trainer(SMALL, tmp_path / "a", digits=(few[:20], few[20:21])).train()
+    assert row["images"] == SMALL.images_per_epoch and "frechet_distance" not in row
+    told = capsys.readouterr().out
+    assert "no images of 'nothing'" in told and "1 test image: epochs are not judged" in told
+    (row,) = Trainer(SMALL, tmp_path / "b", digits=few).train()
+    assert row["frechet_distance"] > 0
+    assert "against images that the run trains on" in capsys.readouterr().out
+    with pytest.raises(InvalidInputError, match="has no images"):
+        Trainer(SMALL, tmp_path / "c", digits=few[:0]).train()
 
 
 def test_images_without_labels_have_no_judge(tmp_path, train_digits):

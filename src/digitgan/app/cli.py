@@ -186,9 +186,11 @@ def train(arguments: argparse.Namespace) -> int:
         name = given.pop("system", "cdcgan")
         start = system(name)
     hyperparameters = start.replace(**given)
+    from ..runs.folder import RunFolder
     from ..systems.presets import Trainer
 
-    digits = own_images(arguments)
+    spec = RunFolder(arguments.resume).read_spec() if arguments.resume else None
+    digits = own_images(arguments, spec.size if spec else None)
     if arguments.resume:
         trainer = Trainer.resume(arguments.resume, arguments.data_dir, digits)
     else:
@@ -350,8 +352,9 @@ def score(arguments: argparse.Namespace) -> int:
     judged: dict[str, Any] = {"num": arguments.num, "seed": arguments.seed, "cas": arguments.cas}
     if sets := real_images(arguments, network):
         train, real = sets
-        classifier = classifier_for(train, real, arguments.generator.parent)
-        judged |= {"train": train, "real": real[: arguments.num], "classifier": classifier}
+        folder = arguments.generator.parent if arguments.generator else None
+        classifier = classifier_for(train, real, folder)
+        judged |= {"train": train, "real": real.spread(arguments.num), "classifier": classifier}
     print(score_generator(network, **judged))
     return 0
 
@@ -359,7 +362,8 @@ def score(arguments: argparse.Namespace) -> int:
 def real_images(arguments: argparse.Namespace, network: Any) -> Any:
     """Training and test images of the set that a generator was trained on; None for digits as
     MNIST's."""
-    from ..data.datasets import known_spec, load_digits
+    from ..data.datasets import known_spec
+    from ..data.sources import load_sets
     from ..evaluation.classifier import SUPPORTED_DATASETS
 
     dataset = network.hyperparameters.dataset
@@ -370,7 +374,7 @@ def real_images(arguments: argparse.Namespace, network: Any) -> Any:
     if known_spec(dataset) is None and arguments.data_dir is None:
         rule = "give them by --images, or their IDX files by --data-dir"
         raise InvalidInputError(f"{arguments.generator}: trained on {dataset}, {rule}")
-    return tuple(load_digits(dataset, part, arguments.data_dir) for part in (True, False))
+    return load_sets(dataset, arguments.data_dir)
 
 
 def check_seed(seed: int) -> None:

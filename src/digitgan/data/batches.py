@@ -1,5 +1,6 @@
 """A training set in shuffled batches."""
 
+import math
 from zlib import crc32
 
 import torch
@@ -14,8 +15,9 @@ RESIDENT_BYTES = 2**30  # a set of at most so many bytes is kept on a GPU whole
 class Batches:
     """Batches of some `Digits`; what a step's batch holds depends on the seed and the step alone.
 
-    An epoch has `images_per_epoch` images (at most all), drawn without replacement; an incomplete
-    last batch is left out. `checksum` tells these digits from others of the same name.
+    An epoch has `images_per_epoch` images, drawn without replacement; a set of fewer is passed
+    several times, each time in another order. An incomplete last batch is left out. `checksums`
+    tell these digits, and their labels, from others.
     """
 
     def __init__(
@@ -28,9 +30,13 @@ class Batches:
     ) -> None:
         self.digits = digits
         self.batch_size = min(batch_size, len(digits))
-        self.steps_per_epoch = min(images_per_epoch, len(digits)) // self.batch_size
+        self.steps_per_epoch = images_per_epoch // self.batch_size
+        self._passes = math.ceil(images_per_epoch / len(digits))
         some = digits.images[:: len(digits) // 1000 + 1]
-        self.checksum = crc32(some.tobytes(), len(digits))
+        self.checksums = {
+            "crc": crc32(some.tobytes(), len(digits)),
+            "labels_crc": crc32(digits.labels.tobytes()),
+        }
         self.device = device or torch.device("cpu")
         self._seed, self._epoch, self._order = seed, -1, torch.empty(0)
         self._resident: tuple[Tensor, Tensor] | None = None  # the whole set, on the device
@@ -42,8 +48,9 @@ class Batches:
         """Which images a step sees, (batch_size,)."""
         epoch, place = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
-            source = random_source(random_seed(self._seed, epoch, stream=1))
-            self._order, self._epoch = torch.randperm(len(self.digits), generator=source), epoch
+            source, count = random_source(random_seed(self._seed, epoch, stream=1)), self._passes
+            orders = [torch.randperm(len(self.digits), generator=source) for _ in range(count)]
+            self._order, self._epoch = torch.cat(orders), epoch
         return self._order[place * self.batch_size : (place + 1) * self.batch_size]
 
     def load(self, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from ..hyperparameters import Hyperparameters
 from ..streams import tell
 from .digits import Digits, check_writers
 from .idx import CLASSES, IMAGES, LABELS, WRITERS, read_idx
-from .spec import DIGITS, ImageSpec, check_classes
+from .spec import DIGITS, MNIST, ImageSpec, check_classes
 
 SHA256 = {  # of the raw bytes of MNIST as published (LeCun, Cortes & Burges, 1998)
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -86,10 +86,8 @@ def load_digits(
         rule = f"must be one of {', '.join(DOWNLOADS)}, or name a folder below data_dir"
         raise InvalidInputError(f"dataset = {name!r}: {rule}")
     root = user_path("~/.cache/digitgan" if data_dir is None else data_dir)
-    bases = dict.fromkeys((name, name.partition("-")[0] if emnist_split(name) else name))
-    for folder in (*(root / base / sub for base in bases for sub in ("raw", "")), root):
-        if _find(folder, name, train, "images"):
-            return _read(folder, name, train)
+    if folder := _folder(root, name, train):
+        return _read(folder, name, train)
     refuse_other_names(root, name, train)
     if name not in DOWNLOADS:
         stem = _stem(name, train, "images")
@@ -97,12 +95,35 @@ def load_digits(
     return _read(_download(name, train, root), name, train)
 
 
+def has_test_part(name: str, data_dir: str | Path | None) -> bool:
+    """Whether a data set has test images; of one's own IDX files, whether they lie there. Raises
+    `InvalidInputError` where they seem to lie there under another name."""
+    if name in DOWNLOADS or data_dir is None or _folder(user_path(data_dir), name, False):
+        return True
+    refuse_other_names(user_path(data_dir), name, False)
+    return False
+
+
+def are_of_mnist(digits: Digits) -> bool:
+    """Whether some digits are MNIST's own: at most 100 of them are looked for."""
+    if digits.spec != MNIST or not (ASSET / "mnist").is_dir():
+        return False
+    some = digits.spread(100)
+    known: dict[bytes, int] = {}
+    for train in (True, False):
+        whole = load_digits("MNIST", train)
+        images = (image.tobytes() for image in whole.images)
+        known |= zip(images, whole.labels.tolist(), strict=True)
+    labels = [known.get(image.tobytes()) for image in some.images]
+    pairs = zip(labels, some.labels.tolist(), strict=True)
+    return all(label is not None and y in (label, -1) for label, y in pairs)
+
+
 def known_spec(name: str) -> ImageSpec | None:
     """What the images of a data set of that name are, or None for one's own."""
-    if name not in DOWNLOADS:
-        return None
-    split = emnist_split(name)
-    return ImageSpec(classes=EMNIST_SPLITS[split] if split else NAMES.get(name, DIGITS))
+    if split := emnist_split(name):
+        return ImageSpec(classes=EMNIST_SPLITS[split])
+    return ImageSpec(classes=NAMES.get(name, DIGITS)) if name in DOWNLOADS else None
 
 
 def refuse_other_names(root: Path, name: str, train: bool) -> None:
@@ -168,6 +189,13 @@ def _stem(name: str, train: bool, what: str) -> str:
     split = emnist_split(name)
     prefix = f"emnist-{split}-" if split else "qmnist-" if name == "QMNIST" else ""
     return f"{prefix}{'train' if train else 'test' if prefix else 't10k'}-{what}-idx"
+
+
+def _folder(root: Path, name: str, train: bool) -> Path | None:
+    """The folder below `root` that holds a set's images, if there is one."""
+    bases = dict.fromkeys((name, name.partition("-")[0] if emnist_split(name) else name))
+    folders = (*(root / base / sub for base in bases for sub in ("raw", "")), root)
+    return next((folder for folder in folders if _find(folder, name, train, "images")), None)
 
 
 def _find(folder: Path, name: str, train: bool, what: str) -> Path | None:

@@ -91,6 +91,10 @@ class Digits:
         rows = np.atleast_1d(rows)
         return kind(self.images[rows], self.labels[rows], 255, self.classes, self._writers_of(rows))
 
+    def spread(self, count: int) -> "Digits":
+        """At most so many of them, evenly spaced, since sets are often sorted by class."""
+        return self[np.linspace(0, len(self) - 1, min(count, len(self))).astype(int)]
+
     def _writers_of(self, rows: Any) -> np.ndarray | None:
         return None if self.writers is None else self.writers[rows]
 

@@ -48,6 +48,8 @@ def write_idx(
     number, side = count.to_bytes(4, "big"), spec.size.to_bytes(4, "big")
     if spec.classes != MNIST.classes:
         atomic_write(raw / CLASSES, "\n".join(spec.classes).encode())
+    else:
+        (raw / CLASSES).unlink(missing_ok=True)  # of the images that lay there before
     with (
         atomic_open(raw / f"{prefix}-images-idx3-ubyte") as images,
         atomic_open(raw / f"{prefix}-labels-idx1-ubyte") as labels,

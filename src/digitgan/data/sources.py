@@ -1,25 +1,26 @@
 """One's own images as `Digits`: folders of pictures, `.npz` files, arrays, tensors, pairs of image
 and label, torchvision's data sets."""
 
-import collections
 import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from ..bounds import plain, whole_number
+from ..bounds import Between, checked, plain, whole_number
 from ..errors import InvalidInputError, short_repr
 from ..files import shown, user_path
 from ..streams import tell
+from .datasets import has_test_part, load_digits
 from .digits import Digits
 from .spec import DIGITS, MNIST, MOST_CLASSES, SIDES, ImageSpec
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
+TEST_PARTS = "test", "val", "valid", "validation"  # folders beside "train", the first one is read
 HELD_OUT = 0.1  # of each class, for judging, where a set has no test part
 LARGEST_DEFAULT = 32  # pixels: larger images take longer, so they must be asked for
 COLOUR = 32  # a set is in colour where a pixel's red, green and blue differ by more, somewhere
@@ -28,15 +29,38 @@ Sets = tuple[Digits, Digits | None]  # training images, and test images if the s
 
 
 def as_sets(source: Any) -> Sets:
-    """Training and test images of any source: a pair of `Digits`, a folder of pictures or an
-    `.npz` file (`load_images`), or what `as_digits` takes, which has no test images."""
+    """Training and test images of any source: a pair of `Digits`, or ((images, labels), (images,
+    labels)) as Keras has them; a folder of pictures or an `.npz` file (`load_images`); or what
+    `as_digits` takes, of which `split` holds a part out. `Digits` alone are trained on as they
+    are: they have no test images."""
     if isinstance(source, tuple) and source and all(isinstance(part, Digits) for part in source):
         if len(source) != 2 or source[0].spec != source[1].spec:
             raise InvalidInputError(f"{source}: must be training and test images, of one kind")
         return source
     if isinstance(source, str | Path):
         return load_images(source)
-    return as_digits(source), None
+    if isinstance(source, Digits):
+        return source, None
+    if _is_divided(source):
+        train, (images, labels) = as_digits(source[0]), source[1]
+        return as_sets((train, _labelled(images, labels, train.classes)))
+    digits = as_digits(source)
+    labelled = bool((digits.labels >= 0).all()) and len(digits) > len(np.unique(digits.labels))
+    return split(digits) if labelled else (digits, None)
+
+
+def _is_divided(source: Any) -> bool:
+    """Whether a source is ((images, labels), (images, labels)), not two pairs of image and
+    label."""
+    if not (isinstance(source, tuple) and len(source) == 2):
+        return False
+    return all(
+        isinstance(part, tuple | list)
+        and len(part) == 2
+        and getattr(part[0], "ndim", 0) > 2
+        and np.ndim(part[1]) > 0
+        for part in source
+    )
 
 
 def as_digits(source: Any) -> Digits:
@@ -45,8 +69,9 @@ def as_digits(source: Any) -> Digits:
     source: `Digits`; images (N, H, W) or (N, H, W, 3), or with channels before rows, as an array or
     a tensor; (images, labels); a mapping of "images", "labels" and, if there are names, "classes";
     a sequence of (image, label), as torchvision's data sets are. Images are arrays, tensors, or PIL
-    images of any size (`fit` has the rules). Labels are whole numbers from 0 or texts, which become
-    the names of the classes.
+    images of any size (`fit` has the rules; a line says where they were scaled). Labels are texts,
+    which become the names of the classes, or whole numbers from 0, of which the largest says how
+    many classes there are.
 
     Raises `InvalidInputError` for anything else, in one line.
     """
@@ -56,29 +81,48 @@ def as_digits(source: Any) -> Digits:
         if "images" not in source:
             raise InvalidInputError(f"keys {short_repr(list(source))}: must have 'images'")
         return _labelled(source["images"], source.get("labels"), source.get("classes"))
-    if isinstance(source, tuple) and len(source) == 2 and np.ndim(_number_array(source[0])) > 2:
-        return _labelled(*source)
+    if type(source).__name__ == "EMNIST":
+        rule = "load_digits('EMNIST-letters', data_dir=...) reads its files upright"
+        raise InvalidInputError(f"torchvision's EMNIST: its images lie on their sides; {rule}")
+    if isinstance(source, tuple) and len(source) == 2 and _are_images(source[0]):
+        return _from_parts(*source)
     if hasattr(source, "ndim"):
         return Digits(source)
     return _from_pairs(source)
 
 
-def _number_array(values: Any) -> Any:
-    return values if hasattr(values, "ndim") or not isinstance(values, list) else np.array(values)
+def _are_images(value: Any) -> bool:
+    """Whether a value is several images: an array or a tensor of more than two axes, or a list."""
+    if isinstance(value, list | tuple):
+        return all(np.ndim(image) > 1 for image in value)
+    return getattr(value, "ndim", 0) > 2
+
+
+def _from_parts(images: Any, labels: Any) -> Digits:
+    """Images, as an array, a tensor or a list of them or of PIL images; and their labels."""
+    if not isinstance(images, list | tuple):
+        return _labelled(images, labels)
+    if len(images) != len(labels):
+        told = f"{len(labels)} labels for {len(images)} images"
+        raise InvalidInputError(f"{told}: must be as many")
+    return _from_pairs(list(zip(images, labels, strict=True)))
 
 
 def _labelled(images: Any, labels: Any = None, classes: Any = None) -> Digits:
     """`Digits` whose labels may be texts, or numbers that say how many classes there are."""
+    known = classes is not None
     if labels is None:
         return Digits(images, classes=classes)
     labels = labels.detach().cpu().numpy() if hasattr(labels, "detach") else np.asarray(labels)
     if labels.dtype.kind in "US":
-        names, labels = np.unique(labels.astype(str), return_inverse=True)
-        classes = sorted(names, key=_natural) if classes is None else list(classes)
-        places = {name: place for place, name in enumerate(classes)}
-        labels = np.array([places.get(str(name), -2) for name in names])[labels]
+        found, labels = np.unique(labels.astype(str), return_inverse=True)
+        names = found.tolist()
+        classes = list(classes) if known else sorted(names, key=_natural)
+        if other := next((name for name in names if name not in classes), None):
+            raise InvalidInputError(f"label {other!r}: must be one of {short_repr(classes)}")
+        labels = np.array([classes.index(name) for name in names])[labels]
     labels = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if classes is None and labels.size and labels.dtype.kind in "iu" and labels.max() >= 10:
+    if classes is None and labels.size and labels.dtype.kind in "iu" and labels.max() >= 0:
         if labels.max() >= MOST_CLASSES:
             rule = f"must be below {MOST_CLASSES:,}, the most classes that there may be"
             raise InvalidInputError(f"label {labels.max():,}: {rule}")
@@ -98,7 +142,10 @@ def _from_pairs(source: Any) -> Digits:
     if names is not None:  # torchvision calls MNIST's "0 - zero"
         names = [str(name).split(" - ", 1)[0] for name in names]
     if all(isinstance(image, Image.Image) for image in images):
-        spec = choose_spec([image.size for image in images])
+        sizes = [image.size for image in images]
+        spec = choose_spec(sizes)
+        if scaled := _scaled(spec, sizes):
+            tell(f"{type(source).__name__}: {count:,} pictures, {_given(sizes)}{scaled}")
         fitted = np.stack([fit(image, spec.size) for image in images])
         settled, _ = settle(fitted, as_they_are=True)
         return _labelled(settled, [plain(y) for y in labels], names)
@@ -119,11 +166,12 @@ def load_images(
     """Training and test images of a folder of pictures, or of an `.npz` file.
 
     Folder: `<class>/*.png` (or jpg, gif, bmp, webp, tif, pgm, ppm), as torchvision's ImageFolder;
-    `train/<class>/...` and `test/<class>/...` where it is divided; pictures without folders are
-    one class of the folder's name. Pictures of any size are scaled to `size` by `size` pixels,
-    their proportions kept, and padded with the colour of their rim. If None, it is the median of
-    their longer sides, as a multiple of 4 from 8 to 32. A set without colour becomes grey; where it
-    is dark on light, it is inverted, since ink is 255. A line says what was done.
+    `train/<class>/...` and `test/<class>/...` where it is divided (without `test`, `val` serves;
+    beside it, it is left out); pictures without folders are one class of the folder's name.
+    Pictures of any size are scaled to `size` by `size` pixels, their proportions kept, and padded
+    with the colour of their rim. If None, it is the median of their longer sides, as a multiple of
+    4 from 8 to 32. A set without colour becomes grey; where it is dark on light, it is inverted,
+    since ink is 255. A line says what was done.
 
     File: arrays `images` and `labels`, and `classes` if there are names; `x_train`, `y_train`,
     `x_test`, `y_test`, as Keras has them; or `data`, `target`.
@@ -140,7 +188,21 @@ def load_images(
         train, test = _read_folder(path, size)
     else:
         raise InvalidInputError(f"{path}: must be a folder of pictures or an .npz file")
-    return (train, test) if test is not None else split(train, held_out, seed)
+    if test is not None and len(test):
+        return train, test
+    try:
+        return split(train, held_out, seed)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{path}: {error}") from None
+
+
+def load_sets(name: str, data_dir: str | Path | None = None) -> tuple[Digits, Digits]:
+    """Training and test images of a data set, as `load_digits` reads them; of one's own IDX files
+    without a test part, a part is held out."""
+    train = load_digits(name, True, data_dir)
+    if not has_test_part(name, data_dir):
+        return split(train)
+    return train, load_digits(name, False, data_dir)
 
 
 def split(digits: Digits, held_out: float = HELD_OUT, seed: int = 0) -> tuple[Digits, Digits]:
@@ -148,8 +210,7 @@ def split(digits: Digits, held_out: float = HELD_OUT, seed: int = 0) -> tuple[Di
 
     A class of two images or more has one in each part at least.
     """
-    if not 0 < held_out < 1:
-        raise InvalidInputError(f"held_out = {held_out}: must be above 0 and below 1")
+    checked("held_out", held_out, Annotated[float, Between(0, 1, True, True)])
     rng, chosen = np.random.default_rng(seed), np.zeros(len(digits), bool)
     for label in np.unique(digits.labels):
         rows = rng.permutation(np.flatnonzero(digits.labels == label))
@@ -176,15 +237,19 @@ def _read_npz(path: Path) -> Sets:
         train = _labelled(arrays[known[0]], arrays.get(known[1]), classes)
         if "x_test" not in arrays:
             return train, None
-        return train, _labelled(arrays["x_test"], arrays.get("y_test"), train.classes)
+        test = _labelled(arrays["x_test"], arrays.get("y_test"), train.classes)
+        if train.spec != test.spec:
+            told = f"training images are {train.spec}, test images {test.spec}"
+            raise InvalidInputError(f"{told}: must be of one kind")
+        return train, test
     except InvalidInputError as error:
         raise InvalidInputError(f"{path}: {error}") from None
 
 
 def _read_folder(folder: Path, size: int | None) -> Sets:
-    parts = [folder / name for name in ("train", "test") if (folder / name).is_dir()]
+    parts, unused = _parts(folder)
     divided = len(parts) == 2
-    listed = [_list_pictures(part) for part in (parts if divided else [folder])]
+    listed = [_list_pictures(part) for part in parts]
     classes = list(listed[0][0])
     for part, (found, _) in zip(parts[1:], listed[1:], strict=False):
         if list(found) != classes:
@@ -198,12 +263,24 @@ def _read_folder(folder: Path, size: int | None) -> Sets:
         raise InvalidInputError(f"{folder}: {error}") from None
     images = np.stack([_read_picture(path, spec.size) for part in files for path, _ in part])
     images, notes = settle(images)
-    _tell_what_was_done(
-        folder, spec, sizes, [*notes, *_left_out(n for _, n in listed)], len(images)
-    )
+    notes += [f"{name}/ left out" for name in unused] + _left_out(n for _, n in listed)
+    _tell_what_was_done(folder, spec, sizes, notes, len(images))
     labels = [y for part in files for _, y in part]
     digits, first = Digits(images, labels, 255, spec.classes), len(files[0])
     return (digits[:first], digits[first:]) if divided else (digits, None)
+
+
+def _parts(folder: Path) -> tuple[list[Path], list[str]]:
+    """The folders of training and test images, or of the training images alone, which may be the
+    folder itself; and the names of those that are not used."""
+    folders = (path for path in folder.glob("[!.]*") if path.is_dir())
+    found = {path.name.lower(): path for path in folders}
+    if "train" not in found or not found.keys() <= {"train", *TEST_PARTS}:
+        return [folder], []  # its folders are classes
+    if not any(path.is_dir() for path in found["train"].iterdir()) and len(found) == 1:
+        return [folder], []  # one class, of this name
+    tests = [found[name] for name in TEST_PARTS if name in found]
+    return [found["train"], *tests[:1]], [path.name for path in tests[1:]]
 
 
 def _list_pictures(folder: Path) -> tuple[dict[str, list[Path]], int]:
@@ -211,20 +288,22 @@ def _list_pictures(folder: Path) -> tuple[dict[str, list[Path]], int]:
     try:
         entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
         folders = sorted((p for p in entries if p.is_dir()), key=lambda p: _natural(p.name))
-        files = {p.name: sorted(f for f in p.rglob("*") if f.is_file()) for p in folders}
+        files = {p.name: sorted(f for f in p.rglob("*") if not f.is_dir()) for p in folders}
     except OSError as error:
         raise InvalidInputError(f"{folder}: cannot be read ({error.strerror})") from None
     if not folders:
         files = {folder.name: sorted(entries)}
     pictures = {
-        name: [p for p in paths if p.suffix.lower() in ENDINGS and not p.name.startswith(".")]
+        name: [p for p in paths if p.suffix.lower() in ENDINGS and p.is_file()]
         for name, paths in files.items()
     }
+    beside = [path for path in entries if not path.is_dir()] if folders else []
     for name, paths in pictures.items():
         if not paths:
             place = folder / name if folders else folder
             raise InvalidInputError(f"{place}: a class without pictures ({', '.join(ENDINGS)})")
-    return pictures, sum(map(len, files.values())) - sum(map(len, pictures.values()))
+    others = sum(map(len, files.values())) - sum(map(len, pictures.values()))
+    return pictures, others + len(beside)
 
 
 def _natural(name: str) -> list[Any]:
@@ -313,10 +392,19 @@ def _left_out(counts: Iterable[int]) -> list[str]:
 def _tell_what_was_done(
     folder: Path, spec: ImageSpec, sizes: list[tuple[int, int]], notes: list[str], count: int
 ) -> None:
-    kinds = collections.Counter(sizes)
-    small, large = (f"{w}x{h}" for w, h in (min(kinds), max(kinds)))
-    given = f"of {small}" if len(kinds) == 1 else f"of {len(kinds)} sizes, {small} to {large},"
-    target = f"{spec.size}x{spec.size}"
-    done = "" if set(kinds) == {(spec.size, spec.size)} else f" scaled and padded to {target}"
     kind = f"{len(spec.classes):,} class{'es' * (len(spec.classes) > 1)}"
-    tell(f"{shown(folder)}: {count:,} pictures in {kind}, {given}{done} pixels; {'; '.join(notes)}")
+    done = f"{_given(sizes)}{_scaled(spec, sizes)} pixels"
+    tell(f"{shown(folder)}: {count:,} pictures in {kind}, {done}; {'; '.join(notes)}")
+
+
+def _given(sizes: Sequence[tuple[int, int]]) -> str:
+    """The sizes of some pictures, in words."""
+    kinds = set(sizes)
+    small, large = (f"{w}x{h}" for w, h in (min(kinds), max(kinds)))
+    return f"of {small}" if len(kinds) == 1 else f"of {len(kinds)} sizes, {small} to {large},"
+
+
+def _scaled(spec: ImageSpec, sizes: Sequence[tuple[int, int]]) -> str:
+    """What is done to pictures of other sizes than `spec` has, in words; nothing to others."""
+    target = f"{spec.size}x{spec.size}"
+    return "" if set(sizes) == {(spec.size, spec.size)} else f" scaled and padded to {target}"

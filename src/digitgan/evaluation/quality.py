@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ..data.batches import Batches
-from ..data.datasets import load_digits
+from ..data.datasets import known_spec, load_digits
 from ..data.digits import Digits
 from ..data.sources import split
 from ..data.spec import MNIST
@@ -35,9 +35,9 @@ def classifier_for(
     """The classifier that judges images of a set: the shipped one if it knows the set, else one
     trained on the set's training images and tested on its test images.
 
-    It is kept as `classifier.safetensors` in `folder`, and taken from there for the same images and
-    seed. A line says how many test images it classifies correctly. Raises `InvalidInputError` where
-    images have no labels.
+    It is kept as `classifier.safetensors` in `folder`, and taken from there for the same images,
+    labels and seed. A line says how many test images it classifies correctly. Raises
+    `InvalidInputError` where images have no labels.
     """
     if (train.labels < 0).any() or (test.labels < 0).any():
         raise InvalidInputError("images without labels: a classifier needs them all")
@@ -45,7 +45,8 @@ def classifier_for(
         return shipped
     path = None if folder is None else Path(folder) / "classifier.safetensors"
     if path:
-        made_of = {"train": Batches(train, 1, 1, 0).checksum, "images": len(train), "seed": seed}
+        made_of = {"train": Batches(train, 1, 1, 0).checksums, "images": len(train), "seed": seed}
+        made_of |= {"classes": list(train.classes)}
         if path.is_file() and _made_of(path) == made_of:
             return load_classifier(path)
     epochs = min(30, max(2, IMAGES_SEEN // len(train)))
@@ -61,7 +62,7 @@ def classifier_for(
 def knows(classifier: DigitClassifier, digits: Digits) -> bool:
     """Whether a classifier classifies nearly all of some real digits (of 1,000 at most)
     correctly."""
-    some = digits[np.linspace(0, len(digits) - 1, min(SAMPLES, len(digits))).astype(int)]
+    some = digits.spread(SAMPLES)
     return bool((classifier.predict(some) == some.labels).mean() >= KNOWN)
 
 
@@ -82,8 +83,7 @@ class Judge:
     """
 
     def __init__(self, classifier: DigitClassifier, real: Digits, seed: int = 0) -> None:
-        rows = np.linspace(0, len(real) - 1, min(SAMPLES, len(real))).astype(int)
-        self.classifier, self.real, self.seed = classifier, real[rows], seed
+        self.classifier, self.real, self.seed = classifier, real.spread(SAMPLES), seed
         self.features = classifier.features(self.real)
 
     @ordinary_torch()
@@ -101,19 +101,25 @@ class Judge:
 
 
 def judge_of(run: Run) -> Judge | None:
-    """The judge of a run, its classifier beside the run's files; None for images without labels.
+    """The judge of a run, its classifier beside the run's files; None for images without labels,
+    and for fewer than two test images.
 
-    Without test images, a part of the training images is kept from the classifier's training.
+    Without labelled test images, a part of the training images is kept from the classifier's
+    training, and a line says that the run sees them all the same.
     """
-    train, test = run.digits, run.test_digits
+    train, test, name = run.digits, run.test_digits, run.hyperparameters.dataset
     if train is None or (train.labels < 0).any():
         return None
-    if test is None and not run.digits_given:
-        try:
-            test = load_digits(run.hyperparameters.dataset, False, run.data_dir)
-        except InvalidInputError:  # it has no test part
-            test = None
-    train, test = split(train) if test is None else (train, test)
+    if test is None and known_spec(name) and (name == "MNIST" or not run.digits_given):
+        test = load_digits(name, False, run.data_dir)
+    if test is None or (test.labels < 0).any():
+        if len(train) == len(np.unique(train.labels)):
+            return None
+        train, test = split(train)
+        tell("no labelled test images: epochs are judged against images that the run trains on")
+    if len(test) < 2:
+        tell(f"{len(test)} test image: epochs are not judged, which takes two or more")
+        return None
     return Judge(classifier_for(train, test, run.run_dir), test)
 
 

@@ -199,8 +199,9 @@ def score(
     Raises `InvalidInputError` for fewer than 100 digits, or style rows that are not rows of 0 to 9.
     """
     seed = whole_number("seed", seed, 0, 2**32 - 1)
-    if (fewest := min(len(fake), len(fake if real is None else real))) < 100:
-        raise InvalidInputError(f"{fewest} generated or real digits: must be 100 or more of each")
+    if len(fake) < 100 or (real is not None and len(real) < 100):
+        told = f"{len(fake)} generated digits" + (f", {len(real)} real ones" if real else "")
+        raise InvalidInputError(f"{told}: must be 100 or more of each")
     consistency = None if style_rows is None else style_consistency(style_rows)
     side = _real_side(real, train, classifier, len(fake))
     if not fake.spec == side.real.spec == side.train.spec == side.classifier.spec:
@@ -257,11 +258,10 @@ def _real_side(
     real: Digits | None, train: Digits | None, classifier: DigitClassifier | None, count: int
 ) -> RealSide:
     if real is None:  # from all of the set: its halves were written by different groups of people
-        real = load_digits(train=False)
-        real = real[np.linspace(0, len(real) - 1, min(count, len(real))).astype(int)]
+        real = load_digits(train=False).spread(count)
     classifier = load_classifier() if classifier is None else classifier
     train = load_digits(train=True) if train is None else train
-    distance, _ = nearest(real[:count], train)
+    distance, _ = nearest(real.spread(count), train)
     return RealSide(real, train, classifier, classifier.features(real), distance)
 
 
@@ -369,8 +369,10 @@ def rows_of_strangers(digits: Digits, rows: int, seed: int) -> Digits:
     """Rows of the digits 0 to 9, each digit by whoever wrote it: the chance level of style
     consistency. A class of fewer digits than rows lends some several times."""
     rng, columns = np.random.default_rng(seed), []
-    for y in range(digits.spec.columns):
+    for y, name in enumerate(digits.classes[: digits.spec.columns]):
         found = np.flatnonzero(digits.labels == y)
+        if not len(found):
+            raise InvalidInputError(f"class {name!r}: has no real images to compare with")
         columns.append(rng.choice(found, rows, replace=len(found) < rows))
     return digits[np.stack(columns, 1).reshape(-1)]
 

@@ -8,9 +8,9 @@ import torch
 
 from ..aliases import translate_weights
 from ..data.batches import Batches
-from ..data.datasets import known_spec, load_digits
+from ..data.datasets import are_of_mnist, known_spec, load_digits
 from ..data.digits import Digits
-from ..data.sources import as_sets
+from ..data.sources import as_sets, load_sets
 from ..data.spec import ImageSpec
 from ..errors import InvalidInputError, RunFolderError, short_repr
 from ..files import shown, user_path
@@ -61,7 +61,8 @@ class Run:
     ) -> None:
         self.folder = RunFolder(run_dir)
         self.data_dir = None if data_dir is None else user_path(data_dir)
-        self.hyperparameters, self.data_checksum = hyperparameters, 0
+        self.hyperparameters = hyperparameters
+        self.checksums = {"crc": 0, "labels_crc": 0}  # of the training set, once it is there
         self.digits: Digits | None = None
         self.test_digits: Digits | None = None  # where the source of the digits has some
         if digits is not None:
@@ -98,15 +99,30 @@ class Run:
     def find_spec(self) -> ImageSpec:
         """What the images are: of the digits given, of the run that the folder holds, of the data
         set's name, or of its files."""
-        known = known_spec(self.hyperparameters.dataset)
+        name = self.hyperparameters.dataset
+        known = known_spec(name)
         if self.digits is not None:
-            if known and known != self.digits.spec:
+            if (known and known != self.digits.spec) or (
+                name == "MNIST" and not are_of_mnist(self.digits)
+            ):
                 self.hyperparameters = self.hyperparameters.replace(dataset=OWN_IMAGES)
             return self.digits.spec
         if spec := self.folder.read_spec() or known:
             return spec
-        self.digits = load_digits(self.hyperparameters.dataset, data_dir=self.data_dir)
-        return self.digits.spec
+        self.find_digits()
+        return cast(Digits, self.digits).spec
+
+    def find_digits(self) -> None:
+        """Read the data set of the name; a part of one's own IDX files is held out where they have
+        no test part."""
+        name = self.hyperparameters.dataset
+        if name == OWN_IMAGES:
+            rule = "give them again, as `digits` or by --images"
+            raise InvalidInputError(f"{self.run_dir}: a run on one's own images, {rule}")
+        if known_spec(name):
+            self.digits = load_digits(name, train=True, data_dir=self.data_dir)
+        else:
+            self.digits, self.test_digits = load_sets(name, self.data_dir)
 
     def quality(self) -> dict[str, float]:
         """Figures of the generator's samples for the epoch's row of the history, by name."""
@@ -151,17 +167,30 @@ class Run:
         hp = self.hyperparameters
         if self.digits is None:
             with self.processes.main_first():  # one downloads what is missing
-                self.digits = load_digits(hp.dataset, train=True, data_dir=self.data_dir)
-        if self.digits.spec != self.spec:
-            told = f"{self.run_dir} holds a run on {self.spec}; these are {self.digits.spec}"
+                self.find_digits()
+        digits = cast(Digits, self.digits)
+        if digits.spec != self.spec:
+            told = f"{self.run_dir} holds a run on {self.spec}; these are {digits.spec}"
             raise RunFolderError(f"{told}: choose another run_dir")
-        if hp.conditional and (self.digits.labels < 0).any():
-            rule = "a conditional generator needs them all"
-            raise InvalidInputError(f"dataset = {hp.dataset!r}: has images without labels, {rule}")
-        batches = Batches(self.digits, self.batch_size, hp.images_per_epoch, hp.seed, self.device)
+        self.check_digits(digits)
+        batches = Batches(digits, self.batch_size, hp.images_per_epoch, hp.seed, self.device)
         self.batch_size, self.steps_per_epoch = batches.batch_size, batches.steps_per_epoch
-        self.data_checksum = batches.checksum
+        self.checksums = batches.checksums
         return batches
+
+    def check_digits(self, digits: Digits) -> None:
+        """Refuse a training set that cannot be used, and name classes without images."""
+        if not len(digits):
+            raise InvalidInputError(f"dataset = {self.hyperparameters.dataset!r}: has no images")
+        if not self.hyperparameters.conditional:
+            return
+        if (digits.labels < 0).any():
+            rule = "has images without labels, a conditional generator needs them all"
+            raise InvalidInputError(f"dataset = {self.hyperparameters.dataset!r}: {rule}")
+        seen = set(digits.labels.tolist())
+        if empty := [name for y, name in enumerate(digits.classes) if y not in seen]:
+            told = f"no images of {short_repr(empty)[1:-1]}"
+            tell(f"{told}: what the generator writes for such a class means nothing")
 
     def end_epoch(self, real: Digits) -> None:
         """Add the epoch's row to the history, and write what the folder keeps of it."""
@@ -216,7 +245,7 @@ class Run:
         if self.processes.is_main:
             self.metrics.fetch()
             values = {"step": self.step, "history": self.history, "sums": self.metrics.sums}
-            values["crc"] = self.data_checksum
+            values |= self.checksums
             self.folder.save_checkpoint(self.parts(), values, self.hyperparameters)
         self.processes.wait()
 
@@ -226,9 +255,10 @@ class Run:
         state = self.folder.load_checkpoint(self.hyperparameters)
         if state is None:
             return False
-        if self.data_checksum and state.get("crc", self.data_checksum) != self.data_checksum:
-            told = f"trained on other digits than those of data_dir = {self.data_dir}"
-            raise RunFolderError(f"{self.run_dir}: {told}")
+        if any(here and state.get(name, here) != here for name, here in self.checksums.items()):
+            what = "labels" if state.get("crc") == self.checksums["crc"] else "images"
+            given = "those given" if self.digits_given else f"data_dir = {self.data_dir}"
+            raise RunFolderError(f"{self.run_dir}: trained on other {what} than {given}")
         try:
             for name, part in self.parts().items():
                 part.load_state_dict(translate_weights(state[name]))
