@@ -168,7 +168,7 @@ class Trainer(Run):
         """Generated images (B, 1, 28, 28) of the labels y, from new latents."""
         self.set_mode()
         z = self.generator.draw_latents(len(y) * self.processes.count)  # of all processes
-        z = self.processes.shard(z).to(self.device)
+        z = self.processes.shard(z).to(self.device, non_blocking=True)
         with self.autocast():
             return self.generator(z, y)
 

@@ -223,8 +223,14 @@ def test_run_tells_a_failing_cell_in_one_line(cli):
     code, _, err = cli("run", "n.ipynb")
     line = err.splitlines()[-1]
     assert code == 2 and "epochs = -1: must be" in line and "runs/n/n.ipynb" in line
-    write_notebook("n.ipynb", "x: int = 1", "1 / 0")
-    assert cli("run", "n.ipynb")[0] == 1
+    write_notebook("n.ipynb", "x: int = 1", "print(x, 1 / x)")
+    assert cli("run", "n.ipynb", "-p", "x", 2)[0] == 0
+    code, _, err = cli("run", "n.ipynb", "-p", "x", 0)
+    assert code == 1 and "see runs/n/unfinished-n.ipynb" in err
+    done = nbformat.read("runs/n/n.ipynb", 4)  # the good one is still there
+    assert done.cells[-1].outputs[0].text == "2 0.5\n"
+    assert cli("run", "n.ipynb", "-p", "x", 4)[0] == 0
+    assert "4 0.25" in Path("runs/n/n.ipynb").read_text()
 
 
 def test_several_values_run_every_combination_and_go_on_where_they_were(cli, tmp_path):

@@ -101,11 +101,12 @@ def test_the_page_follows_notebooks_and_faults(tmp_path, monkeypatch):
 
 
 def test_the_estimate_is_of_all_steps_and_leaves_no_trace(train_digits, monkeypatch):
-    clock = iter([0.0, 3.2])  # seconds, before and after 16 steps
+    clock = iter([0.0, 6.4, 7.0, 7.5])  # seconds, around 32 steps and around judging
     monkeypatch.setattr(reports, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     hyperparameters = Hyperparameters(epochs=2, images_per_epoch=640, penalty_interval=16)
     before = torch.random.get_rng_state()
     text = time_estimate(hyperparameters, train_digits).data
-    assert "about **4 seconds** on this machine: 20 steps of 200 ms" in text
+    assert "about **5 seconds** on this machine: 20 steps of 200 ms in " in text
+    assert "2 looks at the samples of 0.5 s" in text
     assert (torch.random.get_rng_state() == before).all()
     assert not (reports.PROJECT / "runs" / "never-written").exists()

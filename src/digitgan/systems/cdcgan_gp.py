@@ -60,7 +60,8 @@ class GradientPenaltyTrainer(ClassicTrainer):
         return Trainer.update_discriminator(self, real, y)
 
     def penalty(self, real: Tensor, fake: Tensor, y: Tensor) -> Tensor:
-        alpha = self.processes.shard(torch.rand(self.batch_size, 1, 1, 1)).to(self.device)
+        alpha = self.processes.shard(torch.rand(self.batch_size, 1, 1, 1))
+        alpha = alpha.to(self.device, non_blocking=True)
         return wgan_gp_penalty(self.discriminator, real, fake, y, alpha)
 
 

@@ -83,7 +83,7 @@ class ClassicTrainer(Trainer):
     def draw_labels(self) -> Tensor:
         """New labels (B,), each class as likely as the others."""
         labels = torch.randint(CLASSES, (self.batch_size,))
-        return self.processes.shard(labels).to(self.device)
+        return self.processes.shard(labels).to(self.device, non_blocking=True)
 
     def update_discriminator(self, real: Tensor, y: Tensor) -> Metrics:
         labels = self.fake_labels(y)
