@@ -193,7 +193,26 @@ def test_a_cluster_sweeps_and_a_worker_that_is_killed_costs_one_more_try(
     assert other != killed and other in [worker.pid for worker in workers]
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nowhere"])
+def test_a_scheduler_that_ends_costs_one_line(started, monkeypatch, capsys):
+    run_all, done = sweeps.run_all, []
+
+    def dying(client, notebook, combinations):
+        done.extend(run_all(client, notebook, combinations[:1]))
+        future = client.submit(time.sleep, 60)
+        client.cancel(future, force=True)  # what a client sees of the work of a lost scheduler
+        future.result()
+
+    monkeypatch.setattr(sweeps, "run_all", dying)
+    arguments = ("run", "n.ipynb", "-p", "name", "a", "b", "--output", "t")
+    code, _, err = call(monkeypatch, capsys, *arguments)
+    assert code == 1 and err.splitlines() == [
+        "digitgan: here: the Dask scheduler has ended; started again, the sweep goes on where it "
+        "was"
+    ]
+    assert len(done) == 1
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nowhere", "tls://127.0.0.1:1"])
 def test_no_cluster_at_that_address_costs_one_line(address, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sweeps, "CONNECT_SECONDS", 0.5)

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from distributed import Client, LocalCluster, as_completed
 
 from ..data.tables import format_table, write_csv
 from ..data.text import legible_names
-from ..errors import InvalidInputError, one_line
+from ..errors import DigitganError, InvalidInputError, one_line
 from ..files import shown, user_path
 from ..streams import tell
 from .notebooks import check, parameters_of, read_notebook, run_kernel
@@ -58,8 +59,12 @@ def sweep(
         Combination(values, check(notebook, content, values), folder / name)
         for values, name in zip(products, legible_names(products), strict=True)
     ]
-    with cluster(min(jobs, len(combinations)), scheduler) as client:
-        rows = run_all(client, notebook, combinations)
+    try:
+        with cluster(min(jobs, len(combinations)), scheduler) as client:
+            rows = run_all(client, notebook, combinations)
+    except CancelledError:
+        told = "the Dask scheduler has ended; started again, the sweep goes on where it was"
+        raise DigitganError(f"{scheduler or 'here'}: {told}") from None
     write_csv(folder / "table.csv", rows)
     table = [row | {name: cut(row[name]) for name in grid} for row in rows]
     lines = [list(table[0]), *([cell_text(value) for value in row.values()] for row in table)]
@@ -90,10 +95,12 @@ def cluster(jobs: int, scheduler: str | None) -> Iterator[Client]:
         return
     try:
         client = Client(scheduler, timeout=CONNECT_SECONDS)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:  # TypeError: of TLS without certificates
         rule = "must be the address of a Dask scheduler that runs, as in tcp://127.0.0.1:8786"
         raise InvalidInputError(f"--scheduler {scheduler}: {rule} ({error})") from None
     with client:
+        if not client.scheduler_info()["workers"]:
+            tell(f"{scheduler} has no workers yet: waiting for one")
         yield client
 
 
