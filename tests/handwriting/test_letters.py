@@ -52,6 +52,13 @@ def test_a_word_is_written_letter_by_letter_in_one_handwriting(writer):
 
 
 def test_what_cannot_be_written_is_named_in_one_line(writer):
+    wrongs = (("HE\nLO", r"no class for '\\n'; it"), (None, "text = None: must be a text"))
+    for wrong, said in wrongs:
+        with pytest.raises(InvalidInputError, match=said) as told:
+            write(writer, wrong)
+        assert "\n" not in str(told.value)
+    with pytest.raises(InvalidInputError, match=r"and spaces, not 'xy'"):
+        write(load_generator(), "4x2y")
     with pytest.raises(InvalidInputError, match=r"no class for 4 2 !; it writes ABC.* and spaces"):
         write(writer, "HELLO 42!")
     with pytest.raises(InvalidInputError, match="one character at least"):

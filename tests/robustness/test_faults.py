@@ -46,7 +46,13 @@ def start():
     already, so that a kill strikes training and not its imports."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["digitgan.trainer", "digitgan.evaluation.distances", "torch.utils.tensorboard"]
+        [
+            "digitgan.systems.presets",
+            "digitgan.evaluation.quality",
+            "torch.utils.tensorboard",
+            "torch._dynamo",  # of the first optimiser
+            "imageio",
+        ]
     )
 
     def start(folder, hyperparameters=SMALL):
@@ -119,7 +125,7 @@ def test_killed_at_any_moment_and_resumed_is_the_same_to_the_bit(
         child = start(folder)
         time.sleep(wait)
         while kills % 3 == 0 and child.is_alive() and not any(folder.rglob("*.partial")):
-            pass
+            time.sleep(0.0005)
         child.kill()
         child.join()
         if child.exitcode != -signal.SIGKILL:  # it was faster

@@ -314,8 +314,8 @@ def add_page(commands: Any) -> None:
 def page(arguments: argparse.Namespace) -> int:
     """Write a page that picks digits and imitates a drawn one, in any browser, without a network.
 
-    It is one HTML file with the generator inside. The pad needs an encoder; for another generator
-    than the shipped one, it is trained first, for half a minute.
+    It is one HTML file with the generator inside. The pad is for generators of digits and needs an
+    encoder; for another than the shipped one, it is trained first, for half a minute.
     """
     from .page import page as write_page
 

@@ -25,8 +25,10 @@ def check_number(number: Any) -> str:
         text = str(plain(number))
     except ValueError:  # Python writes no integer of more than 4,300 digits
         text = ""
-    if not text.strip() or not set(text) <= set("0123456789 "):
+    other = "".join(c for c in dict.fromkeys(text) if c not in "0123456789 ")
+    if other or not text.strip():
         rule = "must be made of the digits 0 to 9 and spaces"
+        rule += f", not {short_repr(other)}" if other else ""
         raise InvalidInputError(f"number = {short_repr(number)}: {rule}")
     return text
 
@@ -39,13 +41,17 @@ def spell(text: Any, classes: Sequence[str] = DIGITS) -> list[int]:
     """
     if tuple(classes) == DIGITS:
         text = check_number(text)
+    if not isinstance(plain(text), str | int):
+        raise InvalidInputError(f"text = {short_repr(text)}: must be a text")
     text, labels = str(plain(text)), {name: label for label, name in enumerate(classes)}
     found = {c: next((labels[v] for v in (c, *_other_case(c)) if v in labels), None) for c in text}
     found[" "] = -1
     if unknown := [c for c in dict.fromkeys(text) if found[c] is None]:
         letters = [name for name in classes if len(name) == 1]
         rule = f"it writes {''.join(letters)} and spaces" if letters else "no class is a character"
-        told = f"text = {short_repr(text)}: the generator has no class for {' '.join(unknown[:20])}"
+        named = " ".join(c if c.isprintable() else repr(c) for c in unknown[:20])
+        named += f" and {len(unknown) - 20} more" * (len(unknown) > 20)
+        told = f"text = {short_repr(text)}: the generator has no class for {named}"
         raise InvalidInputError(f"{told}; {rule}")
     if not text.strip():
         raise InvalidInputError(f"text = {short_repr(text)}: must have one character at least")

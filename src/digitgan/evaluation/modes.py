@@ -62,7 +62,7 @@ def digit_shares(shares: np.ndarray) -> list[np.ndarray]:
 
 
 def perfect_figures(
-    real_shares: np.ndarray, samples: int = SAMPLES, seed: int = 0, draws: int = 20
+    real_shares: np.ndarray, samples: int = SAMPLES, seed: int = 0, draws: int = 200
 ) -> dict[str, float]:
     """`mode_figures` of a sampler that draws from the real shares, mean over `draws`: no generator
     can be expected to be below, since so many samples are never even."""
