@@ -52,8 +52,9 @@ def serve(folder, name, parameters, *cells, before=()):
     """Put a notebook, with some parameters and more cells at its end, into a folder that is
     served. before: the beginning of a cell, and a cell that is put before it."""
     notebook = nbformat.read(NOTEBOOKS / name, 4)
-    # judging and the page's encoder take long and have nothing to click: test_notebooks runs them
-    slow = "scorecard = ", "written = page("
+    # what takes long and has nothing to click: test_notebooks runs it
+    slow = ("scorecard = ", "written = page(", "trips = [walk(", "lines, seconds = [], []")
+    slow += ("def real_and_imitated(",)
     notebook.cells = [cell for cell in notebook.cells if not cell.source.startswith(slow)]
     (first,) = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
     first.source += f"\n{parameters}"
@@ -318,11 +319,12 @@ def test_a_seven_drawn_with_the_mouse_is_recognised_and_its_handwriting_goes_on(
         page.screenshot(path=keep / "handwriting.png")
 
 
-def test_as_a_web_page_too_and_without_its_code(jupyter, browser, keep):
+def test_as_a_web_page_too_and_without_its_code(jupyter, browser, keep, tmp_path):
     pytest.importorskip("voila", reason="make app: no voila here; it comes with the extra `dev`")
     makefile = (NOTEBOOKS.parent / "Makefile").read_text()
     (target,) = re.findall(r"^app:.*\n\t\$\(RUN\) (.*)", makefile, re.M)
-    address = jupyter(*target.replace("notebooks", str(NOTEBOOKS)).split())
+    serve(tmp_path, "handwriting.ipynb", f'run_dir = r"{tmp_path / "run"}"')
+    address = jupyter(*target.replace("notebooks", str(tmp_path)).split())
     with opened(browser, address, keep) as page:
         draw_a_seven(page)
         assert all(click_all_digits(page, page.locator(".digitgan.picker")))
