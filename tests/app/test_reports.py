@@ -1,6 +1,7 @@
 """What the notebooks share: paths, tables, source code, and runs in processes of their own."""
 
 import csv
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from digitgan import DigitganError, Hyperparameters, InvalidInputError
 from digitgan.app import reports, results
+from digitgan.app.cli import main
 from digitgan.app.reports import (
     begun,
     machine,
@@ -68,6 +70,22 @@ def test_a_process_that_fails_is_told_in_one_line(capsys):
         run_python("-c", "raise SystemExit(3)")
 
 
+@pytest.fixture
+def in_this_process(monkeypatch, capsys):
+    """The command line is called here, and not in a process of its own, which costs seconds."""
+
+    def run_python(*words):
+        assert words[:2] == ("-m", "digitgan")
+        monkeypatch.setattr(sys, "argv", ["digitgan", *map(str, words[2:])])
+        with pytest.raises(SystemExit) as end:
+            main()
+        if end.value.code:
+            raise DigitganError(capsys.readouterr().err)
+
+    monkeypatch.setattr(reports, "run_python", run_python)
+
+
+@pytest.mark.usefixtures("in_this_process")
 def test_a_run_is_continued_as_it_was_begun(tmp_path):
     assert begun(tmp_path / "run.0") is None
     (row,) = train_run(SHORT, tmp_path / "run.0")
@@ -80,6 +98,7 @@ def test_a_run_is_continued_as_it_was_begun(tmp_path):
         train_run(SHORT.replace(seed=1), tmp_path / "run.0")
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_budget_decides_epochs_and_images(tmp_path):
     assert train_speed(SHORT, tmp_path / "trial", steps=4) > 0
     assert begun(tmp_path / "trial") == SHORT.replace(epochs=2, images_per_epoch=128)

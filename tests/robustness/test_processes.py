@@ -20,12 +20,15 @@ SIZE = {"epochs": 2, "images_per_epoch": 1600, "batch_size": 64, "precision": "f
 FIFTY_STEPS = system("fcnn", **SIZE)
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
-# A system without BatchNorm, whose steps draw latents and mixtures of images.
+# A system without BatchNorm, whose steps draw latents and mixtures of images. The arguments are
+# hyperparameters and folder of one run after another.
 MIXTURES = """
+import sys
+
 import torch
 from torch import nn
 
-from digitgan.app.cli import main
+from digitgan.hyperparameters import Hyperparameters
 from digitgan.systems.cdcgan_gp import wgan_gp_penalty
 from digitgan.models import BUILDERS, Discriminator, Generator
 from digitgan.runs.run import TRAINERS
@@ -47,16 +50,17 @@ class MixtureTrainer(Trainer):
 
 BUILDERS["mixtures"] = build
 TRAINERS["mixtures"] = MixtureTrainer
-main()
+for config, folder in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
+    print("epochs:", len(Trainer(Hyperparameters.from_json(config), folder).train()))
 """
+UPDATES = "one-stage", "alternating"
 
 
-def command(tmp_path, hyperparameters, folder, script=()):
-    """The words of `digitgan train`, as a module or, in its place, as a script."""
+def command(tmp_path, hyperparameters, folder):
+    """The words of `digitgan train`."""
     config = tmp_path / "config.json"
     config.write_text(hyperparameters.to_json())
-    words = script or ("-m", "digitgan")
-    return [*words, "train", "--config", config, "--run-dir", tmp_path / folder]
+    return ["-m", "digitgan", "train", "--config", config, "--run-dir", tmp_path / folder]
 
 
 def alive(process):
@@ -71,34 +75,49 @@ def history(folder):
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("updates", ["one-stage", "alternating"])
-def test_two_processes_train_as_one_does(updates, tmp_path, table):
-    """Each takes half of every batch; weights and history are those of one process. With both kinds
-    of random numbers, latents and mixtures of images."""
+def train_mixtures(place):
+    """Train by one process and by two, in one start each, in one/<updates> and two/<updates>."""
     own = {"system": "mixtures", "architecture": "own", "aux_weight": 0, "loss": "non-saturating"}
     penalty = {"gamma": 1.0, "gamma_end": 1.0, "penalty_interval": 2}
-    hp = Hyperparameters(**SIZE, **own, **penalty, updates=updates, snapshot_interval=1)
-    script = tmp_path / "mixtures.py"
+    hp = Hyperparameters(**SIZE, **own, **penalty, snapshot_interval=1)
+    script = place / "mixtures.py"
     script.write_text(MIXTURES)
-    for folder, launcher in (("one", [sys.executable]), ("two", TORCHRUN)):
-        words = [*launcher, *command(tmp_path, hp, folder, [script])]
-        told = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    for updates in UPDATES:
+        (place / f"{updates}.json").write_text(hp.replace(updates=updates).to_json())
+    for count, launcher in (("one", [sys.executable]), ("two", TORCHRUN)):
+        runs = [word for name in UPDATES for word in (place / f"{name}.json", place / count / name)]
+        told = subprocess.run(
+            [*launcher, script, *runs], capture_output=True, text=True, timeout=240, check=False
+        )
         assert told.returncode == 0, told.stderr[-2000:]
-        ended = 1 if folder == "one" else 2
-        assert told.stdout.count("epoch 2 of 2") == ended  # each ends in order
-    one, two = (load_file(tmp_path / folder / "generator.safetensors") for folder in ("one", "two"))
-    half_way = load_file(tmp_path / "one" / "weights" / "001-generator.safetensors")
+        assert told.stdout.count("epochs: 2") == 2 * (1 + (count == "two"))  # each ends in order
+
+
+def test_two_processes_train_as_one_does(tmp_path, table):
+    """Each takes half of every batch; weights and history are those of one process. With both kinds
+    of random numbers, latents and mixtures of images."""
+    train_mixtures(tmp_path)
+    apart = [
+        assert_the_same_training(tmp_path / "one" / updates, tmp_path / "two" / updates)
+        for updates in UPDATES
+    ]
+    outcome = f"the same training: weights apart by {max(apart):.0e} at most after 50 steps"
+    fault = "two processes in place of one"
+    table.append({"fault": fault, "tries": 2, "outcome": outcome, "lost": 0})
+
+
+def assert_the_same_training(*folders):
+    """How far apart the weights of two runs are at most."""
+    one, two = (load_file(folder / "generator.safetensors") for folder in folders)
+    half_way = load_file(folders[0] / "weights" / "001-generator.safetensors")
     apart = max(float((one[name] - two[name]).abs().max()) for name in one)
     moved = max(float((one[name] - half_way[name]).abs().max()) for name in one)
     assert apart < 1e-4 and moved > 1e-2
-    for a, b in zip(history(tmp_path / "one"), history(tmp_path / "two"), strict=True):
+    for a, b in zip(*map(history, folders), strict=True):
         for name in a.keys() - {"seconds", "cpu_seconds", "images_per_second"}:
             assert float(a[name]) == pytest.approx(float(b[name]), rel=1e-3, abs=1e-5), name
         assert float(a["penalty"]) > 0
-    outcome = f"the same training: weights apart by {apart:.0e} at most after 50 steps"
-    fault = "two processes in place of one"
-    if updates == "one-stage":
-        table.append({"fault": fault, "tries": 1, "outcome": outcome, "lost": 0})
+    return apart
 
 
 def test_a_batch_must_divide_among_the_processes(monkeypatch):
