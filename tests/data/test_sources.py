@@ -100,8 +100,9 @@ def test_a_divided_set_stays_divided_and_another_is_split(train_digits, test_dig
     assert as_sets(few) == (few, None)  # given on purpose
     assert as_sets([(few.images[0], 0), (few.images[1], 1)])[1] is None  # none can be held out
     assert as_sets(((few.images[0], 0), (few.images[1], 1)))[0].labels.tolist() == [0, 1]
-    few.to_idx(tmp_path)  # files without a test part
+    few.to_idx(tmp_path)  # files without a test part, which is not downloaded either
     same(load_sets("raw", tmp_path / "MNIST")[1], split(few)[1])
+    same(load_sets("MNIST", tmp_path)[1], split(few)[1])
     more.to_idx(tmp_path, train=False)
     same(load_sets("raw", tmp_path / "MNIST")[1], more)
 

@@ -96,11 +96,14 @@ def load_digits(
 
 
 def has_test_part(name: str, data_dir: str | Path | None) -> bool:
-    """Whether a data set has test images; of one's own IDX files, whether they lie there. Raises
-    `InvalidInputError` where they seem to lie there under another name."""
-    if name in DOWNLOADS or data_dir is None or _folder(user_path(data_dir), name, False):
+    """Whether a data set has test images: where its files are in `data_dir`, whether those of the
+    test part are. Raises `InvalidInputError` where they seem to lie there under another name."""
+    root = None if data_dir is None else user_path(data_dir)
+    if root is None or _folder(root, name, False):
         return True
-    refuse_other_names(user_path(data_dir), name, False)
+    if name in DOWNLOADS and not _folder(root, name, True):
+        return True  # all of it is downloaded
+    refuse_other_names(root, name, False)
     return False
 
 

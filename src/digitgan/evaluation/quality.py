@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ..data.batches import Batches
-from ..data.datasets import known_spec, load_digits
+from ..data.datasets import has_test_part, known_spec, load_digits
 from ..data.digits import Digits
 from ..data.sources import split
 from ..data.spec import MNIST
@@ -110,7 +110,8 @@ def judge_of(run: Run) -> Judge | None:
     train, test, name = run.digits, run.test_digits, run.hyperparameters.dataset
     if train is None or (train.labels < 0).any():
         return None
-    if test is None and known_spec(name) and (name == "MNIST" or not run.digits_given):
+    named = known_spec(name) and (name == "MNIST" or not run.digits_given)
+    if test is None and named and has_test_part(name, run.data_dir):
         test = load_digits(name, False, run.data_dir)
     if test is None or (test.labels < 0).any():
         if len(train) == len(np.unique(train.labels)):
