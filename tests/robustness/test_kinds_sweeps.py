@@ -198,7 +198,7 @@ def test_a_scheduler_that_ends_costs_one_line(started, monkeypatch, capsys):
 
     def dying(client, notebook, combinations):
         done.extend(run_all(client, notebook, combinations[:1]))
-        future = client.submit(time.sleep, 60)
+        future = client.submit(time.sleep, 1)
         client.cancel(future, force=True)  # what a client sees of the work of a lost scheduler
         future.result()
 

@@ -257,8 +257,12 @@ class Run:
             return False
         if any(here and state.get(name, here) != here for name, here in self.checksums.items()):
             what = "labels" if state.get("crc") == self.checksums["crc"] else "images"
-            given = "those given" if self.digits_given else f"data_dir = {self.data_dir}"
-            raise RunFolderError(f"{self.run_dir}: trained on other {what} than {given}")
+            place = (
+                "given"
+                if self.digits_given
+                else f"of {self.data_dir or self.hyperparameters.dataset}"
+            )
+            raise RunFolderError(f"{self.run_dir}: trained on other {what} than those {place}")
         try:
             for name, part in self.parts().items():
                 part.load_state_dict(translate_weights(state[name]))
