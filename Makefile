@@ -39,6 +39,7 @@ system-%: .venv/ready
 assets: pretrained      ## make the committed notebooks, generators and pictures again (6 hours; wants Chromium)
 	rm -rf runs/main && $(RUN) digitgan run notebooks/main.ipynb --in-place
 	cp runs/main/progression.gif asset/
+	rm -rf runs/main-fp32 && $(RUN) digitgan run notebooks/main.ipynb -p precision fp32 -p run_dir runs/main-fp32 --output runs/main-fp32/main.ipynb
 	$(RUN) pytest tests/browser -n 0 --screenshots runs/screenshots && cp runs/screenshots/picker.png runs/screenshots/pad.png asset/
 	$(RUN) digitgan run notebooks/compare.ipynb -p measure True && $(RUN) digitgan run notebooks/compare.ipynb --in-place
 	cp runs/compare/pipeline.png asset/
