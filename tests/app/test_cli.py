@@ -9,21 +9,14 @@ import nbformat
 import numpy as np
 import pytest
 import torchvision
+from commands import call
 from own_images import letters
 from PIL import Image
 
 from digitgan import Hyperparameters, aliases, load_digits
-from digitgan.app.cli import field_descriptions, main
+from digitgan.app.cli import field_descriptions
 from digitgan.evaluation.classifier import load_classifier
 from digitgan.systems import system
-
-
-def call(monkeypatch, capsys, *arguments):
-    """Exit code, standard output and standard error of `digitgan <arguments>`."""
-    monkeypatch.setattr(sys, "argv", ["digitgan", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        main()
-    return end.value.code or 0, *capsys.readouterr()
 
 
 @pytest.fixture

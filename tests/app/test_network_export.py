@@ -134,7 +134,7 @@ def apart(generator, count, chunk=100):
 @needs_node
 @pytest.mark.parametrize("path", GENERATORS, ids=lambda path: path.stem)
 def test_every_shipped_generator_makes_the_same_pixels(path):
-    most = apart(load_generator(path), 1000 if path.stem == "cdcgan" else 200)
+    most = apart(load_generator(path), 1000)
     print(f"{path.stem}: at most {most} of 255 apart")
     assert most <= 2
 

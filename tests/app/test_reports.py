@@ -1,15 +1,14 @@
 """What the notebooks share: paths, tables, source code, and runs in processes of their own."""
 
 import csv
-import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
+from commands import call
 
 from digitgan import DigitganError, Hyperparameters, InvalidInputError
 from digitgan.app import reports, results
-from digitgan.app.cli import main
 from digitgan.app.reports import (
     begun,
     machine,
@@ -76,11 +75,9 @@ def in_this_process(monkeypatch, capsys):
 
     def run_python(*words):
         assert words[:2] == ("-m", "digitgan")
-        monkeypatch.setattr(sys, "argv", ["digitgan", *map(str, words[2:])])
-        with pytest.raises(SystemExit) as end:
-            main()
-        if end.value.code:
-            raise DigitganError(capsys.readouterr().err)
+        code, _, err = call(monkeypatch, capsys, *words[2:])
+        if code:
+            raise DigitganError(err)
 
     monkeypatch.setattr(reports, "run_python", run_python)
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from commands import call
 from distributed import Client, LocalCluster
 
 from digitgan import digit_picker
 from digitgan.app import sweeps
-from digitgan.app.cli import main
 from digitgan.data.tables import read_csv
 from digitgan.data.text import legible_names, short_name
 
@@ -26,13 +26,6 @@ WORDS = [
     "a/b", "a_b", "a\\b", "a:b", "a*b", "a?", 'a"', "<a>", "a|b", "a b", "a", "A", "a.", "a ", "",
     "a\nb", "ü", "u\u0308", "\ud800", "..", "a,b=c", "x" * 300, "x" * 301, "1e-3", "0.001", "MNIST",
 ]  # fmt: skip
-
-
-def call(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, "argv", ["digitgan", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        main()
-    return end.value.code or 0, *capsys.readouterr()
 
 
 def write_notebook(path, *sources):

@@ -51,7 +51,7 @@ def execute(
     notebook, content = user_path(notebook), read_notebook(notebook)
     parameters = check(notebook, content, values)
     output = user_path(output or Path("runs") / notebook.stem / notebook.name)
-    partial = output.with_name(f"unfinished-{output.name}") if output.is_file() else output
+    partial = unfinished(output) if output.is_file() else output
     try:
         run_kernel(notebook, content, parameters, partial, SafeStream(sys.stderr).isatty())
     except NotebookError as error:
@@ -61,6 +61,11 @@ def execute(
         atomic_write(notebook, nbformat.writes(tidy(nbformat.read(output, 4))).encode())
     tell(f"see {shown(notebook if in_place else output)}")
     return 0
+
+
+def unfinished(output: Path) -> Path:
+    """Where a notebook lies that is not at its end yet, beside its place."""
+    return output.with_name(f"unfinished-{output.name}")
 
 
 def run_kernel(

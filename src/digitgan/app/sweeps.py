@@ -18,7 +18,7 @@ from ..data.text import legible_names
 from ..errors import DigitganError, InvalidInputError, one_line
 from ..files import shown, user_path
 from ..streams import tell
-from .notebooks import check, parameters_of, read_notebook, run_kernel
+from .notebooks import check, parameters_of, read_notebook, run_kernel, unfinished
 
 # what a sweep's table shows of each scorecard
 FIGURES = "label_accuracy", "frechet_distance", "precision", "recall", "classes", "evenness"
@@ -154,7 +154,7 @@ def execute_or_find(combination: Combination, notebook: Path) -> str:
     """
     content = read_notebook(notebook)
     place, parameters = combination.place, dict(combination.parameters)
-    done, partial = place / notebook.name, place / f"unfinished-{notebook.name}"
+    done, partial = place / notebook.name, unfinished(place / notebook.name)
     if done.is_file():
         if holds(done, content, parameters):
             return "done before"

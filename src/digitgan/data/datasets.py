@@ -112,14 +112,16 @@ def are_of_mnist(digits: Digits) -> bool:
     if digits.spec != MNIST or not (ASSET / "mnist").is_dir():
         return False
     some = digits.spread(100)
-    known: dict[bytes, int] = {}
+    wanted = {
+        (image.tobytes(), y) for image, y in zip(some.images, some.labels.tolist(), strict=True)
+    }
     for train in (True, False):
-        whole = load_digits("MNIST", train)
-        images = (image.tobytes() for image in whole.images)
-        known |= zip(images, whole.labels.tolist(), strict=True)
-    labels = [known.get(image.tobytes()) for image in some.images]
-    pairs = zip(labels, some.labels.tolist(), strict=True)
-    return all(label is not None and y in (label, -1) for label, y in pairs)
+        if wanted:  # mostly they are training digits, and the test digits need not be read
+            whole = load_digits("MNIST", train)
+            images = [image.tobytes() for image in whole.images]
+            wanted -= {*zip(images, whole.labels.tolist(), strict=True)}
+            wanted -= {(image, -1) for image in images}
+    return not wanted
 
 
 def known_spec(name: str) -> ImageSpec | None:

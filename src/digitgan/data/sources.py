@@ -45,8 +45,7 @@ def as_sets(source: Any) -> Sets:
         train, (images, labels) = as_digits(source[0]), source[1]
         return as_sets((train, _labelled(images, labels, train.classes)))
     digits = as_digits(source)
-    labelled = bool((digits.labels >= 0).all()) and len(digits) > len(np.unique(digits.labels))
-    return split(digits) if labelled else (digits, None)
+    return split(digits) if can_be_split(digits) else (digits, None)
 
 
 def _is_divided(source: Any) -> bool:
@@ -203,6 +202,11 @@ def load_sets(name: str, data_dir: str | Path | None = None) -> tuple[Digits, Di
     if not has_test_part(name, data_dir):
         return split(train)
     return train, load_digits(name, False, data_dir)
+
+
+def can_be_split(digits: Digits) -> bool:
+    """Whether all images have labels, and a class has two of them or more."""
+    return bool((digits.labels >= 0).all()) and len(digits) > len(np.unique(digits.labels))
 
 
 def split(digits: Digits, held_out: float = HELD_OUT, seed: int = 0) -> tuple[Digits, Digits]:

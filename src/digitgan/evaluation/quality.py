@@ -12,7 +12,7 @@ from torch import nn
 from ..data.batches import Batches
 from ..data.datasets import has_test_part, known_spec, load_digits
 from ..data.digits import Digits
-from ..data.sources import split
+from ..data.sources import can_be_split, split
 from ..data.spec import MNIST
 from ..errors import InvalidInputError
 from ..models import sample
@@ -114,7 +114,7 @@ def judge_of(run: Run) -> Judge | None:
     if test is None and named and has_test_part(name, run.data_dir):
         test = load_digits(name, False, run.data_dir)
     if test is None or (test.labels < 0).any():
-        if len(train) == len(np.unique(train.labels)):
+        if not can_be_split(train):
             return None
         train, test = split(train)
         tell("no labelled test images: epochs are judged against images that the run trains on")

@@ -109,12 +109,13 @@ class Run:
             return self.digits.spec
         if spec := self.folder.read_spec() or known:
             return spec
-        self.find_digits()
-        return cast(Digits, self.digits).spec
+        return self.find_digits().spec
 
-    def find_digits(self) -> None:
-        """Read the data set of the name; a part of one's own IDX files is held out where they have
-        no test part."""
+    def find_digits(self) -> Digits:
+        """The training set: the one at hand, or that of the name, whose files are read now. A part
+        of one's own IDX files is held out where they have no test part."""
+        if self.digits is not None:
+            return self.digits
         name = self.hyperparameters.dataset
         if name == OWN_IMAGES:
             rule = "give them again, as `digits` or by --images"
@@ -123,6 +124,7 @@ class Run:
             self.digits = load_digits(name, train=True, data_dir=self.data_dir)
         else:
             self.digits, self.test_digits = load_sets(name, self.data_dir)
+        return self.digits
 
     def quality(self) -> dict[str, float]:
         """Figures of the generator's samples for the epoch's row of the history, by name."""
@@ -165,10 +167,8 @@ class Run:
     def load_batches(self) -> Batches:
         """The training set in batches; it decides how many steps an epoch has."""
         hp = self.hyperparameters
-        if self.digits is None:
-            with self.processes.main_first():  # one downloads what is missing
-                self.find_digits()
-        digits = cast(Digits, self.digits)
+        with self.processes.main_first():  # one downloads what is missing
+            digits = self.find_digits()
         if digits.spec != self.spec:
             told = f"{self.run_dir} holds a run on {self.spec}; these are {digits.spec}"
             raise RunFolderError(f"{told}: choose another run_dir")
@@ -257,12 +257,9 @@ class Run:
             return False
         if any(here and state.get(name, here) != here for name, here in self.checksums.items()):
             what = "labels" if state.get("crc") == self.checksums["crc"] else "images"
-            place = (
-                "given"
-                if self.digits_given
-                else f"of {self.data_dir or self.hyperparameters.dataset}"
-            )
-            raise RunFolderError(f"{self.run_dir}: trained on other {what} than those {place}")
+            of = f"of {self.data_dir or self.hyperparameters.dataset}"
+            those = "those given" if self.digits_given else f"those {of}"
+            raise RunFolderError(f"{self.run_dir}: trained on other {what} than {those}")
         try:
             for name, part in self.parts().items():
                 part.load_state_dict(translate_weights(state[name]))
