@@ -86,6 +86,10 @@ def test_tails_go_below_the_line():
     line = np.asarray(digits.strip(scale=1)) > 128
     rows = [np.flatnonzero(line[:, columns].any(1)) for columns in (slice(4, 14), slice(17, 27))]
     assert line.shape[0] == 28 + 6 and (rows[1] - rows[0] == 6).all()
+    lower = np.roll(image, 4, axis=1)  # rows 8 to 28: 4 of the tail's 6 pixels are there already
+    assert descents(Digits(lower, [0, 15], classes=SMALL)) == [0, 2]
+    higher = np.roll(image, -4, axis=1)
+    assert descents(Digits(higher, [0, 15], classes=SMALL)) == [0, 6]
     capitals = Digits(image, [0, 15], classes=CAPITALS)
     assert np.asarray(capitals.strip(scale=1)).shape[0] == 28
 

@@ -261,12 +261,20 @@ def with_known_axes(images: np.ndarray) -> np.ndarray:
 
 
 def descents(digits: Digits) -> list[int]:
-    """By how many pixels each letter goes below the line, where it is written.
+    """By how many pixels each letter is moved below the line, where it is written.
 
-    Sets of letters centre each of them in its image: a `p` would stand on the line with its tail.
+    Most sets of letters centre each of them in its image: a `p` would stand on the line with its
+    tail. Where its ink lies lower than that already, it is moved by less, or not at all.
     """
-    deep = [size_of_tail(name, digits.images.shape[1]) for name in digits.classes]
-    return [0 if y < 0 else deep[y] for y in digits.labels]
+    size = digits.images.shape[1]
+    deep = [size_of_tail(name, size) for name in digits.classes]
+    tails = [0 if y < 0 else deep[y] for y in digits.labels]
+    for i in np.flatnonzero(tails):
+        rows = np.flatnonzero((digits.images[i] > layout.INK).reshape(size, -1).any(1))
+        if len(rows):
+            lower = round((rows[0] + rows[-1] - (size - 1)) / 2)  # than centred
+            tails[i] = min(max(tails[i] - lower, 0), tails[i])
+    return tails
 
 
 def size_of_tail(name: str, size: int) -> int:

@@ -144,7 +144,8 @@ def _from_pairs(source: Any) -> Digits:
         sizes = [image.size for image in images]
         spec = choose_spec(sizes)
         if scaled := _scaled(spec, sizes):
-            tell(f"{type(source).__name__}: {count:,} pictures, {_given(sizes)}{scaled}")
+            ask = "; arrays or tensors, of its `transform` say, keep another size"
+            tell(f"{type(source).__name__}: {count:,} pictures, {_given(sizes)}{scaled}{ask}")
         fitted = np.stack([fit(image, spec.size) for image in images])
         settled, _ = settle(fitted, as_they_are=True)
         return _labelled(settled, [plain(y) for y in labels], names)
