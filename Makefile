@@ -42,7 +42,7 @@ assets: pretrained      ## make the committed notebooks, generators and pictures
 	rm -rf runs/main-fp32 && $(RUN) digitgan run notebooks/main.ipynb -p precision fp32 -p run_dir runs/main-fp32 --output runs/main-fp32/main.ipynb
 	$(RUN) pytest tests/browser -n 0 --screenshots runs/screenshots && cp runs/screenshots/picker.png runs/screenshots/pad.png asset/
 	$(RUN) digitgan run notebooks/compare.ipynb -p measure True && $(RUN) digitgan run notebooks/compare.ipynb --in-place
-	cp runs/compare/pipeline.png asset/
+	cp runs/compare/pipeline.png asset/ && cp runs/compare/compare.png asset/systems.png
 	rm -rf runs/recipe && $(RUN) digitgan run notebooks/recipe.ipynb -p measure True -p grow True -p long True
 	$(RUN) digitgan run notebooks/main.ipynb -p epochs 16 -p seed 0 1 2 --output runs/seeds --jobs 2
 	cp runs/seeds/table.csv asset/results/seeds.csv

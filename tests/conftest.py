@@ -12,7 +12,7 @@ from digitgan.data.tables import write_csv
 from digitgan.evaluation import quality
 from digitgan.files import ASSET
 
-# of the processes that tests start: two tests run at a time
+# of the processes that tests start: several tests run at a time
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # judged after each epoch of a run, in place of 1,000: the tests have some hundred epochs
 quality.SAMPLES = 100
