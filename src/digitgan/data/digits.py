@@ -272,8 +272,8 @@ def descents(digits: Digits) -> list[int]:
     for i in np.flatnonzero(tails):
         rows = np.flatnonzero((digits.images[i] > layout.INK).reshape(size, -1).any(1))
         if len(rows):
-            lower = round((rows[0] + rows[-1] - (size - 1)) / 2)  # than centred
-            tails[i] = min(max(tails[i] - lower, 0), tails[i])
+            lower = max(round((rows[0] + rows[-1] - (size - 1)) / 2), 0)  # than centred
+            tails[i] = max(tails[i] - lower, 0)
     return tails
 
 
