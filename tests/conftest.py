@@ -2,9 +2,14 @@
 
 import csv
 import os
+import subprocess
+import sys
+from pathlib import Path
 
+import nbformat
 import pytest
 import torch
+from filelock import FileLock
 
 from digitgan import Hyperparameters, Trainer, load_digits
 from digitgan.data import datasets
@@ -64,6 +69,40 @@ def finished(tmp_path_factory):
     trainer = Trainer(hyperparameters, tmp_path_factory.mktemp("run"))
     trainer.train()
     return trainer
+
+
+MAIN = {"epochs": 1, "images_per_epoch": 640, "samples": 500, "encoder_steps": 5}
+# at its end, what a click on the picker does, and a number
+CLICK = """before = picker.png()
+picker.digit = 3
+assert picker.png() != before and picker.value == "3"
+print(picker.digits)"""
+NUMBER = "picker.value = '2024'"
+
+
+@pytest.fixture(scope="session")
+def executed_main(tmp_path_factory):
+    """A folder with main.ipynb executed by papermill's command with small parameters, as
+    out.ipynb, and its files in run/: made once for all processes that test."""
+    together = "PYTEST_XDIST_WORKER" in os.environ
+    base = tmp_path_factory.getbasetemp()
+    place = (base.parent if together else base) / "main"
+    with FileLock(f"{place}.lock"):
+        if not place.exists():
+            notebook = nbformat.read(Path(__file__).parents[1] / "notebooks" / "main.ipynb", 4)
+            notebook.cells += map(nbformat.v4.new_code_cell, (CLICK, NUMBER))
+            (place / "run").mkdir(parents=True)
+            nbformat.write(notebook, place / "run" / "in.ipynb")
+            values = MAIN | {"run_dir": place / "run"}
+            options = [word for name, v in values.items() for word in ("-p", name, str(v))]
+            command = "papermill", place / "run" / "in.ipynb", place / "out.ipynb", *options
+            told = subprocess.run(
+                [sys.executable, "-m", *map(str, command)],
+                cwd=place, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            (place / "run" / "told.txt").write_text(told.stderr)
+    assert (place / "out.ipynb").exists(), (place / "run" / "told.txt").read_text()[-3000:]
+    return place
 
 
 @pytest.fixture(scope="session")

@@ -127,11 +127,11 @@ def test_a_batch_must_divide_among_the_processes(monkeypatch):
 
 
 def started(tmp_path, hyperparameters):
-    """Two processes that have trained three epochs into tmp_path/run."""
+    """Two processes that have trained two epochs into tmp_path/run."""
     words = [*TORCHRUN, *command(tmp_path, hyperparameters, "run")]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
     run = subprocess.Popen(words, start_new_session=True, **streams)
-    while not (tmp_path / "run" / "progress" / "003.png").exists():
+    while not (tmp_path / "run" / "progress" / "002.png").exists():
         assert run.poll() is None
         time.sleep(0.05)
     return run
@@ -161,7 +161,7 @@ def test_one_process_killed_ends_the_others_and_the_run_goes_on(tmp_path, table)
     assert not any(map(alive, workers))
     resumed = Trainer.resume(tmp_path / "run")
     reached = len(resumed.history)
-    assert reached >= 2
+    assert reached >= 1
     wanted = reached + 1
     resumed.train(lambda trainer: len(trainer.history) >= wanted and trainer.stop())
     assert len(resumed.history) == wanted
