@@ -12,7 +12,7 @@ import pytest
 import torch
 from papermill import execute_notebook
 
-from digitgan import Hyperparameters, Trainer
+from digitgan import SYSTEMS, Hyperparameters, Trainer
 from digitgan.aliases import FIELDS, NAMES
 from digitgan.app import results
 from digitgan.data.tables import read_csv
@@ -205,3 +205,23 @@ def test_the_readme_shows_figures_of_the_page():
     rows = shown.splitlines()[2:]
     assert len(rows) == 5
     assert all(f"\n{row.rstrip('|').rstrip()}" in page for row in rows)
+
+
+def test_faults_are_undone_one_at_a_time(tmp_path):
+    """Each variant of compare.ipynb trains a step and ends its run; it has changed what is said."""
+    cells = nbformat.read(NOTEBOOKS / "compare.ipynb", 4).cells
+    (imports,) = [c.source for c in cells if "import MultiplyTrainer" in c.source]
+    (variants,) = [c.source for c in cells if c.source.startswith("class Unsaved")]
+    names = {"run_dir": tmp_path, "results": tmp_path, "systems": "all"}
+    exec(imports.replace("%matplotlib inline", ""), names)
+    exec(variants, names)
+    for name, (_, trainers) in names["VARIANTS"].items():
+        hyperparameters = SYSTEMS[name].replace(epochs=1, images_per_epoch=8, batch_size=8)
+        made = {}
+        for what, trainer in trainers.items():
+            run = trainer(hyperparameters, tmp_path / f"{name}-{len(made)}")
+            assert len(run.train()) == 1
+            made[what] = run.test(10).images
+        for what, images in made.items():  # a step is in train mode for all
+            changed = what != "nothing" and not what.startswith("frozen")
+            assert (images != made["nothing"]).any() == changed, what
