@@ -47,9 +47,9 @@ assets: pretrained      ## make the committed notebooks, generators and pictures
 	$(RUN) digitgan run notebooks/main.ipynb -p epochs 16 -p seed 0 1 2 --output runs/seeds --jobs 2
 	cp runs/seeds/table.csv asset/results/seeds.csv
 	$(RUN) digitgan run notebooks/handwriting.ipynb -p measure True -p recognise True
-	for n in more-data stacked lessons/5-hacks; do $(RUN) digitgan run notebooks/$$n.ipynb -p measure True; done
+	for n in more-data neighbours stacked lessons/5-hacks; do $(RUN) digitgan run notebooks/$$n.ipynb -p measure True; done
 	$(RUN) digitgan run notebooks/own-images.ipynb -p measure True -p fashion /usr/share/datasets/fashion-mnist
-	for n in recipe scorecard benchmark handwriting scale more-data own-images stacked lessons/5-hacks; do $(RUN) digitgan run notebooks/$$n.ipynb --in-place; done
+	for n in recipe scorecard benchmark handwriting scale more-data own-images neighbours stacked lessons/5-hacks; do $(RUN) digitgan run notebooks/$$n.ipynb --in-place; done
 	cp runs/handwriting/walk.gif asset/
 	$(MAKE) results
 results: .venv/ready      ## write asset/results/README.md from the executed notebooks

@@ -52,6 +52,14 @@ SMALL = {
         "counts": "20",
         "budget": 200,
     },
+    "neighbours": {
+        "measure": True,
+        "search": "8e-3",
+        "search_budget": 0.3,
+        "budgets": "1",
+        "seeds": 1,
+        "samples": 100,
+    },
     "stacked": {
         "measure": True,
         "epochs": 1,
@@ -72,6 +80,7 @@ LEAVES = {
     "benchmark": "speeds.csv",
     "scale": "scale.csv",
     "own-images": "own-images.csv",
+    "neighbours": "neighbours.csv",
     "stacked": "stacked.csv",
 }
 # tables that are read: Fashion-MNIST's files may not be here
@@ -86,6 +95,7 @@ PICTURES = {
     "handwriting": 9,
     "scale": 1,
     "own-images": 4,
+    "neighbours": 1,
     "stacked": 2,
 }  # at least
 # judged after each epoch of a run, in place of 1,000
