@@ -5,7 +5,9 @@ import ast
 import graphlib
 import importlib
 import importlib.resources
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -227,3 +229,36 @@ def test_tests_lie_where_the_source_does():
     for path in (ROOT / "tests").glob("test_*.py"):
         name = path.stem.removeprefix("test_")
         assert name == "project" or (SOURCE / f"{name}.py").is_file(), path.name
+
+
+# ---- what pip installs ----
+
+INSTALLED = """
+import digitgan as d
+
+digits = d.generate(d.load_generator(), [y % 10 for y in range(200)], seed=0)
+d.write(d.load_generator("cdcgan-multiply"), "42").save("42.png")
+hyperparameters = d.Hyperparameters(epochs=1, images_per_epoch=64)
+print(d.__file__, len(d.Trainer(hyperparameters, "runs/own", digits=digits).train()))
+"""
+
+
+def test_an_installed_package_carries_what_it_needs(tmp_path):
+    """Without the repository it writes and trains; MNIST is what it downloads."""
+    carried = re.findall(r'^"(asset/\S+)" = "(\S+)"$', (ROOT / "pyproject.toml").read_text(), re.M)
+    assert len(carried) == 2
+    site, place = tmp_path / "site", tmp_path / "elsewhere"
+    place.mkdir()
+    ignored = shutil.ignore_patterns("__pycache__")
+    for source, target in [("src/digitgan", "digitgan"), *carried]:
+        copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
+        options = {"ignore": ignored} if copy is shutil.copytree else {}
+        copy(ROOT / source, site / target, **options)
+    environment = os.environ | {"PYTHONPATH": str(site), "HOME": str(tmp_path / "home")}
+    told = subprocess.run(
+        [sys.executable, "-c", INSTALLED], cwd=place, env=environment, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr[-2000:]
+    assert told.stdout.split()[-2:] == [str(site / "digitgan" / "__init__.py"), "1"]
+    assert {path.name for path in place.iterdir()} == {"42.png", "runs"}
