@@ -12,6 +12,7 @@ from digitgan.app import reports, results
 from digitgan.app.reports import (
     begun,
     machine,
+    middle,
     project_path,
     run_python,
     source,
@@ -126,3 +127,9 @@ def test_the_estimate_is_of_all_steps_and_leaves_no_trace(train_digits, monkeypa
     assert "2 looks at the samples of 0.5 s" in text
     assert (torch.random.get_rng_state() == before).all()
     assert not (reports.PROJECT / "runs" / "never-written").exists()
+
+
+def test_the_middle_of_some_values_is_told_with_their_range():
+    assert middle([4.04, 3.5, 4.1], ".1f") == "4.0 (3.5 to 4.1)"
+    assert middle(iter([0.25, 0.75]), ".0%", "–") == "50% (25%–75%)"
+    assert middle([1200.0], ",.0f") == "1,200"

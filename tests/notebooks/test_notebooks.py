@@ -16,6 +16,7 @@ from digitgan import SYSTEMS, Hyperparameters, Trainer
 from digitgan.aliases import FIELDS, NAMES
 from digitgan.app import results
 from digitgan.data.tables import read_csv
+from digitgan.evaluation import quality
 from digitgan.files import ASSET
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -98,8 +99,8 @@ PICTURES = {
     "neighbours": 1,
     "stacked": 2,
 }  # at least
-# judged after each epoch of a run, in place of 1,000
-FEWER = "from digitgan.evaluation import quality\nquality.SAMPLES = 100"
+# judged after each epoch of a run, as in the tests' own
+FEWER = f"from digitgan.evaluation import quality\nquality.SAMPLES = {quality.SAMPLES}"
 
 
 def execute(source, target, parameters, cwd):

@@ -13,6 +13,7 @@ import textwrap
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from ..data.tables import markdown_table, read_csv
 from ..errors import DigitganError, InvalidInputError
 from ..evaluation.classifier import load_classifier
 from ..evaluation.quality import SAMPLES, Judge
+from ..evaluation.scorecard import Scorecard
 from ..files import PROJECT, atomic_write, user_path
 from ..hyperparameters import Hyperparameters
 from ..runs.processes import cpu_capabilities, native_bf16
@@ -56,6 +58,25 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], note: str = "") ->
     """
     text = markdown_table(head, rows)
     return Markdown(f"{text}\n\n{note}" if note else text)
+
+
+def middle(values: Iterable[float], form: str, to: str = " to ") -> str:
+    """The median of some values as a text, with their range where there are several: `4.0 (3.5 to
+    4.1)`.
+
+    form: of each, as `format` takes it, such as ".1f".
+    """
+    ordered = sorted(values)
+    text, low, high = (format(v, form) for v in (median(ordered), ordered[0], ordered[-1]))
+    return f"{text} ({low}{to}{high})" if len(ordered) > 1 else text
+
+
+def card_figures(card: Scorecard) -> dict[str, Any]:
+    """The figures of a scorecard that the tables of compared runs have, and the distance of real
+    training digits beside them."""
+    names = "label_accuracy", "frechet_distance", "precision", "recall"
+    figures = {name: getattr(card, name) for name in names}
+    return figures | {"reference_frechet_distance": card.reference.frechet_distance}  # type: ignore[union-attr]
 
 
 def source(*functions: Any) -> Markdown:
