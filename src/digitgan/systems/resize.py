@@ -18,7 +18,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import grad
 from torch.nn.functional import batch_norm, conv2d, pad, softplus
+from torch.nn.utils import parameters_to_vector
 
 from ..hyperparameters import Hyperparameters
 from ..models import BUILDERS, Discriminator, Generator
@@ -117,7 +119,12 @@ def build(hp: Hyperparameters) -> tuple[Generator, Discriminator]:
 
 class ResizeTrainer(ClassicTrainer):
     """Two steps of the discriminator, one for the real images and one for the generated ones, each
-    with an optimiser of its own; the discriminator alone at first."""
+    with an optimiser of its own; the discriminator alone at first.
+
+    Both gradients are taken at the same weights, as one run of the original's graph does. Taken one
+    after the other, each of Adam's steps throws all logits up or down by tens, and the other throws
+    them back.
+    """
 
     def start_over(self) -> None:
         super().start_over()
@@ -129,12 +136,13 @@ class ResizeTrainer(ClassicTrainer):
     def tell_apart(self, real: Tensor, y: Tensor, fake: Tensor, labels: Tensor) -> Metrics:
         with self.autocast():
             real_logits = self.discriminator(real, y)  # (B,)
-        real_loss = softplus(-real_logits).mean()
-        self.optimise(self.d_optimizer, real_loss)
-        with self.autocast():
             fake_logits = self.discriminator(fake, labels)  # (B,)
-        fake_loss = softplus(fake_logits).mean()
-        self.optimise(self.d_optimizer_fake, fake_loss)
+        real_loss, fake_loss = softplus(-real_logits).mean(), softplus(fake_logits).mean()
+        weights = list(self.discriminator.parameters())
+        real_gradients = parameters_to_vector(grad(real_loss, weights))
+        fake_gradients = parameters_to_vector(grad(fake_loss, weights))
+        self.optimise(self.d_optimizer, parameters_to_vector(weights), real_gradients)
+        self.optimise(self.d_optimizer_fake, parameters_to_vector(weights), fake_gradients)
         return self.metrics_of(real_loss + fake_loss, real_logits, fake_logits)
 
     def update_generator(self, real: Tensor, y: Tensor) -> Metrics:
