@@ -16,7 +16,7 @@ run: .venv/ready      ## train on MNIST: runs notebooks/main.ipynb into runs/mai
 	@echo 'runs/main/picker.html is the digit picker of your generator: open it in any browser, or send it to a friend.'
 test: .venv/ready      ## the tests
 	$(RUN) pytest
-torture: .venv/ready      ## the long versions: 30 kills, 100,000 hostile inputs; writes asset/results/faults.csv
+torture: .venv/ready      ## the long versions: 30 kills, 120,000 hostile inputs; writes asset/results/faults.csv
 	$(RUN) pytest tests/robustness --torture -n 0
 lint: .venv/ready      ## ruff over code and notebooks, mypy over the package
 	$(RUN) ruff check && $(RUN) ruff format --check && $(RUN) mypy

@@ -5,7 +5,7 @@ and one for the label; its weights are clipped to 0.01 before each of its steps.
 generated digits are drawn anew, uniformly, in each step.
 
 Fault kept: clipping bounds the gradients for a Wasserstein loss (arXiv 1701.07875), while this
-system plays for cross-entropy. BatchNorm behind each layer makes up for the small weights.
+system plays for cross-entropy. D learns all the same, its layers being wide.
 
 Deviations: the discriminator returns logits, and its last convolution is a linear layer: the same
 function. It sums its first trunk layer over both branches and computes the label's part once for
