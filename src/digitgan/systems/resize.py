@@ -11,16 +11,16 @@ Deviations: the generator ends in 2 sigmoid - 1 and the discriminator begins wit
 [0, 1]: the same function. Doubled maps are not made; the convolutions that read them by a stride of
 2 read the smaller maps in their place, with kernels that give the same sums. An epoch draws 55,000
 of the 60,000 digits anew; the recipe keeps the same 5,000 aside. 91 epochs are 100,100 steps, for
-100,300. The epsilon of BatchNorm, 0.001, and the seeds are digitgan's.
+100,300. The original takes D's two steps in one run of its graph, which leaves open whether the
+second gradient sees the first step. Here it does: trained with both gradients at the same weights,
+D's loss rose above 8 and the Fréchet distance was 480 after ten epochs, not 410 (one seed).
 """
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import grad
 from torch.nn.functional import batch_norm, conv2d, pad, softplus
-from torch.nn.utils import parameters_to_vector
 
 from ..hyperparameters import Hyperparameters
 from ..models import BUILDERS, Discriminator, Generator
@@ -39,7 +39,7 @@ PRESET = classic(
 )
 DISCRIMINATOR_ALONE = 300  # steps before the generator's first
 INIT_STD = 0.02  # of new weights, which are cut at twice that
-EPSILON = 1e-3  # of BatchNorm
+EPSILON = 1e-5  # of BatchNorm
 
 
 class BatchStatistics(nn.Module):
@@ -121,9 +121,8 @@ class ResizeTrainer(ClassicTrainer):
     """Two steps of the discriminator, one for the real images and one for the generated ones, each
     with an optimiser of its own; the discriminator alone at first.
 
-    Both gradients are taken at the same weights, as one run of the original's graph does. Taken one
-    after the other, each of Adam's steps throws all logits up or down by tens, and the other throws
-    them back.
+    Each of the two steps moves all logits, by tens after some epochs, and the other moves them
+    back. So the logits that are told of generated images are those between the steps.
     """
 
     def start_over(self) -> None:
@@ -136,13 +135,12 @@ class ResizeTrainer(ClassicTrainer):
     def tell_apart(self, real: Tensor, y: Tensor, fake: Tensor, labels: Tensor) -> Metrics:
         with self.autocast():
             real_logits = self.discriminator(real, y)  # (B,)
+        real_loss = softplus(-real_logits).mean()
+        self.optimise(self.d_optimizer, real_loss)
+        with self.autocast():
             fake_logits = self.discriminator(fake, labels)  # (B,)
-        real_loss, fake_loss = softplus(-real_logits).mean(), softplus(fake_logits).mean()
-        weights = list(self.discriminator.parameters())
-        real_gradients = parameters_to_vector(grad(real_loss, weights))
-        fake_gradients = parameters_to_vector(grad(fake_loss, weights))
-        self.optimise(self.d_optimizer, parameters_to_vector(weights), real_gradients)
-        self.optimise(self.d_optimizer_fake, parameters_to_vector(weights), fake_gradients)
+        fake_loss = softplus(fake_logits).mean()
+        self.optimise(self.d_optimizer_fake, fake_loss)
         return self.metrics_of(real_loss + fake_loss, real_logits, fake_logits)
 
     def update_generator(self, real: Tensor, y: Tensor) -> Metrics:
