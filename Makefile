@@ -36,7 +36,7 @@ system-%: .venv/ready
 	OMP_NUM_THREADS=1 $(RUN) digitgan train --system $* --snapshot-interval 1 --run-dir runs/compare/$*
 	$(BIN)/python -c "from digitgan import load_generator, save_generator; \
 	  save_generator(load_generator('runs/compare/$*/generator.safetensors'), 'asset/pretrained/$*.safetensors', half=True)"
-assets: pretrained      ## make the committed notebooks, generators and pictures again (7 hours; wants Chromium)
+assets: pretrained      ## make the committed notebooks, generators and pictures again (9 hours; wants Chromium)
 	rm -rf runs/main && $(RUN) digitgan run notebooks/main.ipynb --in-place
 	cp runs/main/progression.gif asset/
 	rm -rf runs/main-fp32 && $(RUN) digitgan run notebooks/main.ipynb -p precision fp32 -p run_dir runs/main-fp32 --output runs/main-fp32/main.ipynb
